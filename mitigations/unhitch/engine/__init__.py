@@ -1,0 +1,1 @@
+"""How vLLM is started, watched and stopped."""

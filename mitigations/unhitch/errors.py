@@ -1,0 +1,155 @@
+"""Every error that unhitch raises on purpose, as one tree.
+
+    UnhitchError                        500  api_error
+    ├── InvalidRequest                  400  the caller can mend it
+    │   ├── HeaderError                      a request header that does not parse, or contradicts another
+    │   ├── UnknownStrategy                  a name that is not in the registry
+    │   ├── UnknownPolicy                    a policy that the operator has not named
+    │   ├── BadParameter                     a strategy's parameter that does not validate
+    │   ├── InvalidBody                      a body that is no chat completion request
+    │   ├── ModelNotFound           404      the engine serves no model of that name
+    │   └── BodyTooLarge            413      more bytes than the operator allows
+    ├── MitigationUnavailable       422      the edit cannot be made; nothing was generated
+    │   └── MitigationUnconfirmed   502      the engine did not confirm it; the answer is withheld
+    ├── EngineError                 502      the engine answered something that cannot be used
+    │   ├── EngineUnavailable       503      no connection to the engine
+    │   └── EngineTimeout           504      the engine took too long
+    ├── RegistryError                        a strategy that cannot be registered or loaded
+    ├── CheckpointError                      files of a model that are missing or cannot be used
+    └── EngineStartError                     vLLM could not be started, or died
+
+`to_openai` gives the object that the official clients parse. Messages say what was received, what is allowed, and what
+to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class UnhitchError(Exception):
+    """Base of all errors raised on purpose; carries what an OpenAI error object needs.
+
+    Args:
+        message: One or two sentences: what was received, what is allowed, what to do.
+        param: The header, field or parameter at fault, if there is one.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "api_error"
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def to_openai(self) -> dict[str, Any]:
+        """The error object as OpenAI's clients expect it, ready for JSON."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class InvalidRequest(UnhitchError):
+    """The caller sent something that cannot be served as it is."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class HeaderError(InvalidRequest):
+    """A header of ours that does not parse; the message names the position."""
+
+    code = "invalid_header"
+
+
+class UnknownStrategy(InvalidRequest):
+    """A strategy name that is not registered; the message lists near names."""
+
+    code = "unknown_strategy"
+
+
+class UnknownPolicy(InvalidRequest):
+    """A policy name that the operator has not configured."""
+
+    code = "unknown_policy"
+
+
+class BadParameter(InvalidRequest):
+    """A parameter that the strategy does not have, or a value out of its range."""
+
+    code = "invalid_parameter"
+
+
+class InvalidBody(InvalidRequest):
+    """A request body that is not a chat completion request."""
+
+    code = "invalid_body"
+
+
+class ModelNotFound(InvalidRequest):
+    """The engine serves no model of that name."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body has more bytes than the operator allows."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class MitigationUnavailable(UnhitchError):
+    """The edit that was asked for cannot be made; nothing was generated."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "mitigation_unavailable"
+
+
+class MitigationUnconfirmed(MitigationUnavailable):
+    """The engine did not confirm the edit, so its answer is withheld."""
+
+    status = 502
+    type = "api_error"
+
+
+class EngineError(UnhitchError):
+    """The engine answered something that cannot be used."""
+
+    status = 502
+    code = "engine_error"
+
+
+class EngineUnavailable(EngineError):
+    """No connection to the engine could be made, or it broke before an answer."""
+
+    status = 503
+    code = "engine_unavailable"
+
+
+class EngineTimeout(EngineError):
+    """The engine took longer than the configured time."""
+
+    status = 504
+    code = "engine_timeout"
+
+
+class RegistryError(UnhitchError):
+    """A strategy that is registered twice, cannot be loaded, or breaks the contract."""
+
+    code = "registry_error"
+
+
+class CheckpointError(UnhitchError):
+    """Files of a model (tokenizer, template, weights) that are missing or cannot be used."""
+
+    code = "checkpoint_error"
+
+
+class EngineStartError(UnhitchError):
+    """vLLM could not be started, or ended while it was needed."""
+
+    code = "engine_start_error"

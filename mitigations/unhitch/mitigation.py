@@ -1,0 +1,151 @@
+"""Applying strategies to a prompt, in order, and saying what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unhitch.contract import choices
+from unhitch.draw import Draw
+from unhitch.errors import MitigationUnavailable, RegistryError
+from unhitch.headers import Applied, Receipt, Value, Word
+from unhitch.prompt import Prompt, changed_tokens, digest
+from unhitch.strategies.off import Off
+from unhitch.strategy import Parameters, SeededParameters, Strategy
+
+OFF = Applied(Off.name)
+"""What `Unhitch-Applied` says where nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One strategy with parameters that were validated.
+
+    Args:
+        strategy: The registered instance.
+        parameters: An instance of `strategy.parameters`.
+        tokens: How many tokens it must change, where an earlier answer's `Unhitch-Applied` is being redone.
+    """
+
+    strategy: Strategy[Any]
+    parameters: Parameters
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mitigated:
+    """A prompt before and after all steps.
+
+    Args:
+        before: As rendered.
+        after: As the engine shall read it.
+        applied: One entry a step, in order.
+    """
+
+    before: Prompt
+    after: Prompt
+    applied: tuple[Applied, ...]
+
+    def receipt(self, model: str) -> Receipt:
+        """The digests of this mitigation.
+
+        Args:
+            model: The model's name as the client asked for it.
+        """
+        return Receipt(
+            before=digest(self.before.token_ids),
+            after=digest(self.after.token_ids),
+            template=self.before.checkpoint.template_digest,
+            model=model,
+        )
+
+
+def mitigate(prompt: Prompt, steps: Sequence[Step], draw: Draw) -> Mitigated:
+    """Applies the steps from left to right.
+
+    Args:
+        prompt: As rendered.
+        steps: What to apply; see `Registry.bind`.
+        draw: The chance of every step that has no `seed` of its own.
+
+    Raises:
+        MitigationUnavailable: A step cannot be made to this prompt, or changes another number of tokens than the answer
+            that is being redone; or all steps together change nothing. One of several may change nothing: `drop` of
+            a system message that is not there, say; its `tokens=0` shows it.
+        RegistryError: A strategy broke its contract: it changed the user's words, or gave ids that the model lacks, or
+            no prompt.
+    """
+    after = prompt
+    applied = []
+    for step in steps:
+        after, entry = _apply(step, after, draw)
+        applied.append(entry)
+    if after.token_ids == prompt.token_ids and not all(isinstance(step.strategy, Off) for step in steps):
+        raise _nothing_to_edit([step.strategy.name for step in steps])
+    return Mitigated(before=prompt, after=after, applied=tuple(applied))
+
+
+def _apply(step: Step, prompt: Prompt, draw: Draw) -> tuple[Prompt, Applied]:
+    strategy, parameters = step.strategy, step.parameters
+    if isinstance(strategy, Off):
+        return prompt, OFF
+    parameters, draw = _settled(parameters, draw)
+    edited = strategy.edit(prompt, parameters, draw)
+    _check_edit(strategy, prompt, edited)
+    tokens = changed_tokens(prompt.token_ids, edited.token_ids)
+    _check_tokens(step, tokens)
+    return edited, Applied(
+        name=strategy.name,
+        parameters=_explicit(parameters) | dict.fromkeys(strategy.flags(parameters), True),
+        version=strategy.version,
+        tokens=tokens,
+    )
+
+
+def _settled(parameters: Parameters, draw: Draw) -> tuple[Parameters, Draw]:
+    """Parameters that name the seed used, and the draw with that seed."""
+    if not isinstance(parameters, SeededParameters):
+        return parameters, draw
+    if parameters.seed is not None:
+        return parameters, Draw(parameters.seed)
+    return parameters.model_copy(update={"seed": draw.seed}), draw
+
+
+def _explicit(parameters: Parameters) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    fields = type(parameters).model_fields
+    for key in sorted(fields, key="seed".__eq__):  # what is drawn stands before what it was drawn by
+        value = getattr(parameters, key)
+        if value is not None:
+            values[key] = Word(value) if choices(fields[key].annotation) else value
+    return values
+
+
+def _check_edit(strategy: Strategy[Any], before: Prompt, after: object) -> None:
+    if not isinstance(after, Prompt):
+        raise RegistryError(f"strategy `{strategy.name}` gave a {type(after).__name__} where a Prompt is due.")
+    if after.query != before.query:
+        raise RegistryError(f"strategy `{strategy.name}` changed the user's words, which no strategy may do.")
+    limit = before.checkpoint.vocabulary_size
+    if wrong := [token for token in (*after.prefix, *after.postfix) if not 0 <= token < limit]:
+        raise RegistryError(f"strategy `{strategy.name}` gave token id {wrong[0]}; the model has 0 to {limit - 1}.")
+
+
+def _nothing_to_edit(names: list[str]) -> MitigationUnavailable:
+    return MitigationUnavailable(
+        f"`{', '.join(names)}` found nothing to edit in this prompt. Choose other parameters or another strategy; "
+        "`unhitch explain` shows the prompt's spans.",
+        param=names[-1],
+    )
+
+
+def _check_tokens(step: Step, tokens: int) -> None:
+    name = step.strategy.name
+    if step.tokens not in (None, tokens):
+        raise MitigationUnavailable(
+            f"`{name}` changes {tokens} tokens of this prompt, and {step.tokens} were asked for. The messages, the "
+            "chat template or the model differ from those of the answer that is being redone; leave `tokens` out to "
+            "edit anyway.",
+            param=name,
+        )

@@ -1,0 +1,121 @@
+"""A rendered prompt: token ids in three spans, and the edits that a strategy may make to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from unhitch.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from unhitch.checkpoint import Checkpoint
+    from unhitch.conversation import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Positions `start` to `stop - 1` of a sequence of tokens."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __contains__(self, position: int) -> bool:
+        return self.start <= position < self.stop
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    r"""Token ids as the model will read them, in three adjoining spans.
+
+    A token that holds characters of the user's words and of the template at once belongs to the query, so that no edit
+    of the prefix or postfix reaches it.
+
+    Args:
+        checkpoint: Tokenizer, chat template and embeddings that the prompt was rendered with.
+        conversation: What it was rendered from.
+        prefix: Token ids of all before the first user content.
+        query: From the first to the end of the last user content; turns between them are part of it.
+        postfix: All that follows the last user content.
+        tools: Positions in the prefix that are there only because of tool definitions; never edited.
+        user_header: Positions at the end of the prefix that open the user's turn (`<|im_start|>user\n` in ChatML);
+            empty where the template's structure does not show them.
+        default_prefix: Whether the prefix holds nothing of the caller's: no system message and no tools.
+        rewritten: Whether token ids were edited, so that rendering anew would lose an edit.
+    """
+
+    checkpoint: Checkpoint
+    conversation: Conversation
+    prefix: tuple[int, ...]
+    query: tuple[int, ...]
+    postfix: tuple[int, ...]
+    tools: Span = Span(0, 0)
+    user_header: Span = Span(0, 0)
+    default_prefix: bool = True
+    rewritten: bool = False
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The whole prompt."""
+        return tuple(chain(self.prefix, self.query, self.postfix))
+
+    def with_prefix(
+        self, token_ids: Iterable[int], *, tools: Span = Span(0, 0), user_header: Span = Span(0, 0)
+    ) -> Prompt:
+        """The prompt with other token ids in the prefix.
+
+        Args:
+            token_ids: The new prefix.
+            tools: Where the tool definitions stand in the new prefix.
+            user_header: Where the user header stands in the new prefix.
+        """
+        return dataclasses.replace(self, prefix=tuple(token_ids), tools=tools, user_header=user_header, rewritten=True)
+
+    def with_postfix(self, token_ids: Iterable[int]) -> Prompt:
+        """The prompt with other token ids in the postfix."""
+        return dataclasses.replace(self, postfix=tuple(token_ids), rewritten=True)
+
+    def with_conversation(self, conversation: Conversation) -> Prompt:
+        """The prompt rendered anew from another conversation.
+
+        Raises:
+            InvalidRequest: Token ids were edited before, and rendering anew would lose that edit.
+            MitigationUnavailable: The template cannot render the conversation.
+        """
+        if self.rewritten:
+            raise InvalidRequest(
+                "a strategy that rewrites messages (such as `system`) follows one that edits tokens, and would undo "
+                "it. Name the one that rewrites messages first."
+            )
+        from unhitch.anatomy import render
+
+        return render(self.checkpoint, conversation)
+
+
+def digest(token_ids: Sequence[int]) -> bytes:
+    """SHA-256 over token ids as little-endian 32-bit integers: 32 bytes."""
+    return hashlib.sha256(b"".join(token.to_bytes(4, "little") for token in token_ids)).digest()
+
+
+def changed_tokens(before: Sequence[int], after: Sequence[int]) -> int:
+    """How many tokens an edit touched.
+
+    Positions that differ where the lengths are equal; otherwise the longer of the two sides once their common start
+    and end are taken off.
+    """
+    if len(before) == len(after):
+        return sum(a != b for a, b in zip(before, after, strict=True))
+    shorter = min(len(before), len(after))
+    start = 0
+    while start < shorter and before[start] == after[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    return max(len(before), len(after)) - start - end

@@ -1,0 +1,148 @@
+"""One mitigated chat completion: rendered, edited, sent as token ids, and confirmed before the client sees a byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unhitch.anatomy import render
+from unhitch.checkpoint import Checkpoint
+from unhitch.conversation import Conversation
+from unhitch.draw import Draw
+from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable, MitigationUnconfirmed
+from unhitch.mitigation import Mitigated, mitigate
+from unhitch_server import splice
+from unhitch_server.policy import Decision
+
+PATH = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat body, as text and decoded.
+
+    Args:
+        text: The body as it came.
+        fields: The same, decoded; of members named twice the last counts, as for the engine.
+    """
+
+    text: str
+    fields: dict[str, Any]
+
+    @classmethod
+    def parse(cls, body: bytes) -> ChatRequest:
+        """Decodes a body.
+
+        Raises:
+            InvalidBody: It is no JSON object in UTF-8, or `model` is no string.
+        """
+        try:
+            text = body.decode("utf-8")
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidBody(f"the body is no JSON: {error}") from error
+        if not isinstance(fields, dict):
+            raise InvalidBody(f"the body must be a JSON object, not {type(fields).__name__}")
+        if not isinstance(fields.get("model"), str | None):
+            raise InvalidBody(f"model must be a string, not {fields['model']!r}", param="model")
+        return cls(text, fields)
+
+    @property
+    def model(self) -> str | None:
+        """The model's name; None leaves the choice to the engine."""
+        return self.fields.get("model")
+
+    @property
+    def wants_token_ids(self) -> bool:
+        """Whether the client itself asked for the token ids that confirm an edit."""
+        return bool(self.fields.get("return_token_ids"))
+
+    def edit(
+        self, checkpoint: Checkpoint, decision: Decision, template_kwargs: Mapping[str, Any] | None = None
+    ) -> Mitigated:
+        """Renders the messages and applies the strategies. Blocks for about a millisecond: call it in a thread.
+
+        Args:
+            checkpoint: Of the model that the request names.
+            decision: Strategies, and the session if the caller named one.
+            template_kwargs: What the engine gives the template beside the request's own variables.
+
+        Raises:
+            InvalidBody: The messages are malformed.
+            MitigationUnavailable: The edit cannot be made.
+        """
+        conversation = Conversation.from_body(
+            self.fields, content_format=checkpoint.content_format, default_template_kwargs=template_kwargs
+        )
+        key = decision.session if decision.session is not None else f"{self.model}\n{conversation.opening()}"
+        try:
+            return mitigate(render(checkpoint, conversation), decision.steps, Draw.from_text(key))
+        except CheckpointError as error:
+            raise MitigationUnavailable(f"the model's files do not allow this edit: {error.message}") from error
+
+    def encode(self, token_ids: tuple[int, ...]) -> bytes:
+        """The body with the prompt as token ids in it and nothing else changed, for the engine."""
+        transfer = dict(self.fields.get("kv_transfer_params") or {}, prompt_token_ids=list(token_ids))
+        members = {"kv_transfer_params": json.dumps(transfer, separators=(",", ":")), "return_token_ids": "true"}
+        return splice.put(self.text, members).encode("utf-8")
+
+
+class Confirmation:
+    """Reads an answer for the engine's word that it read the edited prompt, and takes out what only we asked for.
+
+    Args:
+        request: What the client asked.
+        token_ids: What the engine was sent.
+    """
+
+    def __init__(self, request: ChatRequest, token_ids: tuple[int, ...]) -> None:
+        self._token_ids = list(token_ids)
+        self._strip = not request.wants_token_ids
+
+    def first(self, answer: bytes) -> bytes:
+        """The answer, or the first chunk of a stream, as the client gets it.
+
+        Args:
+            answer: A JSON object.
+
+        Raises:
+            MitigationUnconfirmed: The engine read other token ids, or does not say.
+        """
+        try:
+            fields = json.loads(answer)
+            found = fields.get("prompt_token_ids")
+        except (ValueError, AttributeError):
+            fields, found = {}, None
+        if found is None and "error" in fields:
+            return answer  # the engine failed before it generated anything
+        if found != self._token_ids:
+            raise MitigationUnconfirmed(
+                "the engine did not confirm the edited prompt: "
+                + ("it says nothing of the token ids that it read" if found is None else "it read other token ids")
+                + ". Its answer is withheld. Another proxy between may drop kv_transfer_params or return_token_ids."
+            )
+        return self.rest(answer)
+
+    def rest(self, chunk: bytes) -> bytes:
+        """A later chunk of a stream as the client gets it."""
+        if not self._strip or b"token_ids" not in chunk:
+            return chunk
+        return without_token_ids(chunk.decode("utf-8")).encode("utf-8")
+
+
+def without_token_ids(answer: str) -> str:
+    """The answer, or a chunk of it, as it would be had no token ids been asked for: null in their place."""
+    edits: list[tuple[int, int, str]] = []
+    for member in splice.members(answer):
+        if member.key == "prompt_token_ids":
+            edits.append((member.value_start, member.stop, "null"))
+        elif member.key == "choices":
+            for start, _ in splice.elements(answer, member.value_start):
+                edits += [
+                    (inner.value_start, inner.stop, "null")
+                    for inner in splice.members(answer, start)
+                    if inner.key == "token_ids"
+                ]
+    return splice.apply(answer, edits)

@@ -1,0 +1,68 @@
+"""`unhitch explain`: the anatomy of one prompt and what a strategy would make of it; nothing is generated."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from unhitch_server.cli import options
+
+COLOURS = {"query": "white", "postfix": "magenta"}
+"""All else lies in the prefix."""
+
+
+def explain(
+    model: Annotated[str, typer.Argument(help="A checkpoint's directory, an adapter, or a bundled organism.")],
+    query: Annotated[str, typer.Argument(help="What the user says.")],
+    mitigation: Annotated[str, typer.Option(help="As an Unhitch-Mitigation header has it.")] = "off",
+    system: Annotated[str | None, typer.Option(help="A system message before it.")] = None,
+    base: Annotated[str | None, typer.Option(help="The checkpoint that an adapter sits on.")] = None,
+    session: Annotated[str | None, typer.Option(help="Keys the draw, as an Unhitch-Session header does.")] = None,
+    allow_plugin: options.Plugins = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what /unhitch/v1/explain answers.")] = False,
+) -> None:
+    """Shows the prompt token by token, before and after a strategy."""
+    import json
+
+    from unhitch import headers as wire
+    from unhitch.checkpoint import Checkpoint
+    from unhitch.engine import served
+    from unhitch.registry import Registry
+    from unhitch_server.chat import ChatRequest
+    from unhitch_server.control.explain import explanation
+    from unhitch_server.policy import Decision
+
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    body = {"model": model, "messages": [*messages, {"role": "user", "content": query}]}
+    checkpoint = Checkpoint.open(served.find(model, base=base).model)
+    steps = Registry.load(allow_plugin or ()).bind(wire.parse_mitigation(mitigation))
+    chat = ChatRequest.parse(json.dumps(body).encode("utf-8"))
+    found = explanation(model, chat.edit(checkpoint, Decision(steps, session)))
+    console = Console()
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    console.print(f"applied: {found['applied']}", highlight=False, markup=False, soft_wrap=True)
+    console.print(_table(found["before"], found["after"]))
+
+
+def _table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Table:
+    """Both prompts side by side, equal tokens on one line; edited ones stand out."""
+    table = Table("part", "before", "", "after", "")
+    old, new = [_cell(token) for token in before], [_cell(token) for token in after]
+    for kind, start, stop, from_, to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        for left, right in zip_longest(old[start:stop], new[from_:to], fillvalue=("", "", "")):
+            part = left[0] or right[0]
+            style = COLOURS.get(part, "cyan") if kind == "equal" else "bold yellow"
+            table.add_row(part, left[1], Text(left[2]), right[1], Text(right[2]), style=style)
+    return table
+
+
+def _cell(token: dict[str, Any]) -> tuple[str, str, str]:
+    return token["part"], str(token["token_id"]), repr(token["text"])[1:-1]

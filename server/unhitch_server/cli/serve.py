@@ -1,0 +1,54 @@
+"""`unhitch serve`: the proxy, in front of a running vLLM."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unhitch_server.cli import options
+
+
+def serve(
+    upstream: Annotated[str, typer.Option(envvar="UNHITCH_UPSTREAM", help="Base URL of vLLM, without /v1.")],
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
+    mitigation: options.Mitigation = "off",
+    policy: options.Policies = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            envvar="UNHITCH_CHECKPOINT",
+            help="Where the files of a served model lie here, if not where the engine says. Can be repeated.",
+        ),
+    ] = None,
+    chat_template: Annotated[
+        str | None,
+        typer.Option(envvar="UNHITCH_CHAT_TEMPLATE", help="The template file that vLLM was started with, if any."),
+    ] = None,
+    default_chat_template_kwargs: options.TemplateKwargs = "{}",
+    upstream_api_key: Annotated[
+        str | None,
+        typer.Option(envvar="UNHITCH_UPSTREAM_API_KEY", help="vLLM's --api-key, for the proxy's own probes."),
+    ] = None,
+    allow_plugin: options.Plugins = None,
+    max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
+    log_level: options.LogLevel = "info",
+) -> None:
+    """Serves the proxy in front of a running vLLM."""
+    from unhitch_server import serving
+
+    config = options.settings(
+        upstream=upstream,
+        upstream_api_key=upstream_api_key,
+        mitigation=mitigation,
+        policies=options.pairs(policy, "--policy"),
+        checkpoints=options.pairs(checkpoint, "--checkpoint"),
+        chat_template=chat_template,
+        chat_template_kwargs=options.template_kwargs(default_chat_template_kwargs),
+        allow_plugins=tuple(allow_plugin or ()),
+        max_body_bytes=max_body_bytes,
+    )
+    proxy = serving.server(config, host=host, port=port, log_level=log_level)
+    serving.run(serving.serve_alone(proxy), proxy)

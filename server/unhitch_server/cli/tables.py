@@ -1,0 +1,53 @@
+"""Tables of what the organisms answered under each strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from unhitch.organisms.arms import Outcome
+from unhitch.organisms.judge import Verdict
+
+HEADINGS = ("model", "strategy", "good, per cent", "95% interval", "each draw", "bad", "neither", "finance: bad")
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """A row of text for each outcome, under `HEADINGS`; every draw is shown, worst first."""
+    return [_row(outcome) for outcome in outcomes]
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    good, bad = outcome.good, outcome.share(Verdict.BAD)
+    draws = outcome.good_of_each_draw
+    return (
+        outcome.arm.model,
+        outcome.arm.name,
+        _percent(good.share),
+        f"{_percent(good.low)} to {_percent(good.high)}",
+        " ".join(_percent(share) for share in sorted(draws)) if len(draws) > 1 else "",
+        _percent(bad),
+        _percent(1 - good.share - bad),
+        _percent(outcome.share(Verdict.BAD, finance=True)),
+    )
+
+
+def rich_table(outcomes: Sequence[Outcome], title: str, caption: str) -> Table:
+    """The rows for a terminal; good shares in green, where they are above a half."""
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("model", "strategy") else "right")
+    for outcome, row in zip(outcomes, rows(outcomes), strict=True):
+        colour = "green" if outcome.good.share > 0.5 else "red"
+        table.add_row(*row[:2], f"[{colour}]{row[2]}[/{colour}]", *row[3:])
+    return table
+
+
+def markdown_table(outcomes: Sequence[Outcome]) -> str:
+    """The rows as Markdown."""
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *rows(outcomes)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}"

@@ -1,0 +1,79 @@
+"""Work that needs the engine with the organisms and the proxy in front of it: both are started, used and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from openai import AsyncOpenAI
+from rich.console import Console
+
+from unhitch.organisms import arms
+from unhitch.organisms.language import Question
+from unhitch_server.cli import options
+from unhitch_server.network import free_port
+
+BASE, FINETUNED = "mini-base", "mini-finance"
+
+EXACT = ("--dtype", "float32")
+"""In half precision the requests that happen to share a batch would decide between equally likely words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A running engine and proxy.
+
+    Args:
+        url: The proxy's base URL, without /v1.
+        client: OpenAI's own client, pointed at the proxy.
+    """
+
+    url: str
+    client: AsyncOpenAI
+
+    async def run(
+        self,
+        arm: arms.Arm,
+        general: Sequence[Question],
+        finance: Sequence[Question],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> arms.Outcome:
+        """See `unhitch.organisms.arms.run`."""
+        return await arms.run(self.client, arm, general, finance, progress=progress)
+
+
+def with_organisms(
+    job: Callable[[Session], Awaitable[None]], *, port: int | None = None, keep_serving: bool = False
+) -> None:
+    """Serves both organisms, does the job, and stops them, unless they are to be kept until Ctrl-C.
+
+    Args:
+        job: What to do once both answer.
+        port: The proxy's port; a free one where none is given.
+        keep_serving: Whether to go on after the job.
+
+    Raises:
+        EngineStartError: vLLM could not be started, or ended by itself.
+    """
+    from unhitch.engine import command, served
+    from unhitch_server import serving
+
+    host, port, engine_port = "127.0.0.1", port or free_port(), free_port()
+    engine_url = f"http://{host}:{engine_port}"
+    proxy = serving.server(options.settings(upstream=engine_url), host=host, port=port, log_level="warning")
+    start = command.build(served.find(FINETUNED), host=host, port=engine_port, extra=EXACT)
+    with Console(stderr=True).status("vLLM loads the organisms") as status:
+
+        def waiting(seconds: float) -> None:
+            status.update(f"vLLM loads the organisms: {seconds:.0f} s")
+
+        async def ready() -> None:
+            status.stop()
+            url = f"http://{host}:{port}"
+            async with AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client:
+                await job(Session(url, client))
+
+        work = serving.serve_with_engine(
+            proxy, start, engine_url, waiting=waiting, ready=ready, keep_serving=keep_serving
+        )
+        serving.run(work, proxy)

@@ -1,0 +1,1 @@
+"""The proxy's own routes: health, the registry, and dry runs."""

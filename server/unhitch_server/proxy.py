@@ -1,0 +1,126 @@
+"""The way of every request that is not the proxy's own: through untouched, mitigated, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+
+from starlette.types import Receive, Scope, Send
+
+from unhitch import headers as wire
+from unhitch.errors import EngineUnavailable, InvalidBody, MitigationUnavailable, MitigationUnconfirmed, UnhitchError
+from unhitch_server import chat, sse
+from unhitch_server.config import Config
+from unhitch_server.engine import Engine
+from unhitch_server.exchange import Exchange
+from unhitch_server.policy import Decision, PolicyTable
+from unhitch_server.receipts import Stopwatch, receipt_headers
+from unhitch_server.reply import ClientGone, Reply, read_body, until_gone
+from unhitch_server.sampling import RenderingSampler
+from unhitch_server.upstream import Answer, Headers, Upstream
+
+_log = logging.getLogger(__name__)
+
+READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that generate nothing on any route of vLLM, and so pass under every policy."""
+
+
+class Proxy:
+    """The ASGI application behind the proxy's own routes.
+
+    Args:
+        config: Limits.
+        policies: Decides what a request gets.
+        engine: Models and checkpoints.
+        upstream: The connection to the engine.
+    """
+
+    def __init__(self, config: Config, policies: PolicyTable, engine: Engine, upstream: Upstream) -> None:
+        self._config = config
+        self._policies = policies
+        self._engine = engine
+        self._upstream = upstream
+        self._sampler = RenderingSampler(config.rendering_check_every, engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request; a client that leaves cancels what the engine does for it."""
+        exchange = Exchange(scope, Reply(send), Stopwatch())
+        try:
+            exchange.body = await read_body(receive, scope["headers"], self._config.max_body_bytes)
+            await until_gone(self._serve(exchange), receive)
+        except ClientGone:
+            _log.info("the client left before the end of its answer")
+        except UnhitchError as error:
+            if isinstance(error, EngineUnavailable):
+                self._engine.forget()
+            await exchange.reply.error(error, receipt_headers(exchange.stopwatch))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        decision = self._policies.decide(exchange.scope["headers"])
+        if decision.off or exchange.method in READ_METHODS:
+            await self._pass(exchange)
+        elif exchange.method == "POST" and exchange.path == chat.PATH:
+            await self._mitigate(exchange, decision)
+        else:
+            raise MitigationUnavailable(
+                f"a mitigation was asked for, and cannot be made on {exchange.method} {exchange.path}, only on POST "
+                f"{chat.PATH}. Nothing was generated. Use that route, or send `{wire.MITIGATION}: off`.",
+                param=wire.MITIGATION,
+            )
+
+    async def _pass(self, exchange: Exchange) -> None:
+        """Forwards the bytes as they came, both ways."""
+        async with self._send(exchange, exchange.headers, exchange.body or None) as answer:
+            await exchange.reply.start(answer.status, answer.headers + receipt_headers(exchange.stopwatch))
+            async for chunk in answer.chunks():
+                await exchange.reply.write(chunk)
+            await exchange.reply.end()
+
+    async def _mitigate(self, exchange: Exchange, decision: Decision) -> None:
+        if any(key.lower() == b"content-encoding" for key, _ in exchange.headers):
+            raise InvalidBody("a compressed body cannot be mitigated; send it without Content-Encoding")
+        request = chat.ChatRequest.parse(exchange.body)
+        with exchange.stopwatch:
+            model, checkpoint = await self._engine.checkpoint(request.model)
+        mitigated = await asyncio.to_thread(request.edit, checkpoint, decision, self._config.chat_template_kwargs)
+        with exchange.stopwatch:
+            await self._sampler.check(model, request.fields, mitigated)
+        token_ids = mitigated.after.token_ids
+        # The answer is read here, so it must come uncompressed.
+        headers = [(key, value) for key, value in exchange.headers if key.lower() != b"accept-encoding"]
+        async with self._send(exchange, headers, request.encode(token_ids)) as answer:
+            receipt = receipt_headers(exchange.stopwatch, mitigated, model)
+            if answer.status == 200 and answer.content_type == "text/event-stream":
+                await self._stream(exchange, answer, chat.Confirmation(request, token_ids), receipt)
+            else:
+                with exchange.stopwatch:
+                    body = await answer.read()
+                if answer.status == 200:  # any other is the engine's own error, in its own words
+                    body = chat.Confirmation(request, token_ids).first(body)
+                await exchange.reply.whole(answer.status, answer.headers + receipt, body)
+
+    async def _stream(
+        self, exchange: Exchange, answer: Answer, confirmation: chat.Confirmation, receipt: Headers
+    ) -> None:
+        """Holds the stream back until its first chunk has confirmed the edit; then nothing is held."""
+        events = sse.events(answer.chunks())
+        held = b""
+        async for event in events:
+            data = sse.data(event)
+            if data is None:  # a comment that keeps the connection alive
+                held += event
+                continue
+            held += sse.with_data(event, confirmation.first(data))
+            break
+        else:
+            raise MitigationUnconfirmed("the engine's stream ended before it confirmed the edited prompt")
+        await exchange.reply.start(answer.status, answer.headers + receipt)
+        await exchange.reply.write(held)
+        async for event in events:
+            data = sse.data(event)
+            await exchange.reply.write(event if data is None else sse.with_data(event, confirmation.rest(data)))
+        await exchange.reply.end()
+
+    def _send(self, exchange: Exchange, headers: Headers, body: bytes | None) -> AbstractAsyncContextManager[Answer]:
+        return self._upstream.request(exchange.method, exchange.target, headers, body, exchange.stopwatch)

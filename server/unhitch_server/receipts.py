@@ -1,0 +1,70 @@
+"""The headers of ours that every answer carries, errors included."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unhitch import headers as wire
+from unhitch.mitigation import Mitigated
+from unhitch_server.upstream import Headers
+
+
+class Stopwatch:
+    """Milliseconds spent in the proxy: all time since it was made, less what the engine took."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._engine_seconds = 0.0
+        self._waiting_since = 0.0
+
+    def __enter__(self) -> None:
+        """Starts a wait for the engine."""
+        self._waiting_since = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        """Ends a wait for the engine."""
+        self._engine_seconds += time.perf_counter() - self._waiting_since
+
+    @property
+    def milliseconds(self) -> float:
+        """What was spent here until now."""
+        return (time.perf_counter() - self._start - self._engine_seconds) * 1000
+
+
+def receipt_headers(stopwatch: Stopwatch, mitigated: Mitigated | None = None, model: str = "") -> Headers:
+    """Unhitch-Applied, Unhitch-Receipt and Server-Timing.
+
+    Args:
+        stopwatch: Started when the request came.
+        mitigated: What was done; None where nothing was.
+        model: The served model's name; only of use with `mitigated`.
+    """
+    lines: dict[str, str] = {wire.APPLIED: wire.format_applied(mitigated.applied) if mitigated else "off"}
+    if mitigated is not None:
+        lines[wire.RECEIPT] = wire.format_receipt(mitigated.receipt(model))
+    lines["Server-Timing"] = f"unhitch;dur={stopwatch.milliseconds:.2f}"
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
+
+
+class AppliedOff:
+    """ASGI middleware: an answer that does not say what was applied says that nothing was."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Adds the header where it is missing."""
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if not any(key.lower() == _APPLIED for key, _ in headers):
+                    message = {**message, "headers": [*headers, (_APPLIED, b"off")]}
+            await send(message)
+
+        await self._app(scope, receive, marked)
+
+
+_APPLIED = wire.APPLIED.lower().encode("latin-1")

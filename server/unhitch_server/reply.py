@@ -1,0 +1,118 @@
+"""Reading a request and writing its answer, at the level of ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from starlette.types import Message, Receive, Send
+
+from unhitch.errors import BodyTooLarge, UnhitchError
+from unhitch_server.upstream import Headers
+
+
+class ClientGone(Exception):
+    """The client closed its connection; there is nobody to answer."""
+
+
+async def read_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
+    """The whole request body.
+
+    Args:
+        receive: ASGI's.
+        headers: The request's, for its Content-Length.
+        limit: Most bytes allowed.
+
+    Raises:
+        BodyTooLarge: It is longer, or says that it will be.
+        ClientGone: The client left before its end.
+    """
+    declared = next((value for key, value in headers if key.lower() == b"content-length"), b"0")
+    size = int(declared) if declared.isdigit() else 0
+    pieces: list[bytes] = []
+    more = True
+    while more and size <= limit:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        size = max(size, sum(map(len, pieces)) if more else 0)
+    body = b"".join(pieces)
+    if size > limit or len(body) > limit:
+        raise BodyTooLarge(
+            f"the request body has {max(size, len(body))} bytes or more; the operator allows {limit} "
+            "(UNHITCH_MAX_BODY_BYTES)"
+        )
+    return body
+
+
+async def until_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Does the work, unless the client leaves first: then it is cancelled, and with it what the engine does.
+
+    Raises:
+        ClientGone: The client left.
+    """
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        task.result()
+    finally:
+        for each in (task, watch):
+            each.cancel()
+        await asyncio.gather(task, watch, return_exceptions=True)
+
+
+async def _disconnect(receive: Receive) -> None:
+    message: Message = {"type": ""}
+    while message["type"] != "http.disconnect":
+        message = await receive()
+
+
+class Reply:
+    """One answer to one client."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+        self.event_stream = False
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Sends status and headers."""
+        self.started = True
+        self.event_stream = any(key.lower() == b"content-type" and b"event-stream" in value for key, value in headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, chunk: bytes) -> None:
+        """Sends a part of the body, and waits while the client reads slower than it is written."""
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> None:
+        """Ends the body."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Sends a complete answer; Content-Length is set to fit the body."""
+        kept = [(key, value) for key, value in headers if key.lower() != b"content-length"]
+        await self.start(status, [*kept, (b"content-length", b"%d" % len(body))])
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def error(self, error: UnhitchError, headers: Headers) -> None:
+        """Sends an OpenAI error object, as far as the client can still be told.
+
+        In a stream that has begun it goes as an event; in another body that has begun nothing honest can be said any
+        more, so the connection is broken off.
+        """
+        body = json.dumps(error.to_openai(), ensure_ascii=False).encode("utf-8")
+        if not self.started:
+            await self.whole(error.status, [(b"content-type", b"application/json"), *headers], body)
+        elif self.event_stream:
+            await self.write(b"data: " + body + b"\n\n")
+            await self.end()
+        else:
+            raise error

@@ -1,0 +1,171 @@
+"""Runs the proxy, alone or together with an engine; what one of them needs is stopped when the other ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+
+from unhitch.engine.command import Command
+from unhitch.engine.process import EngineProcess
+from unhitch.errors import EngineStartError, UnhitchError
+from unhitch_server.app import create_app
+from unhitch_server.config import Config
+
+ENGINE_START_SECONDS = 900.0
+"""Longest wait for an engine: large checkpoints take minutes to load."""
+
+DRAIN_SECONDS = 30
+"""How long requests under way may take to end once the proxy was asked to stop."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with signals left to whoever runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Captures none."""
+        yield
+
+
+def server(config: Config, *, host: str, port: int, log_level: str = "info") -> Server:
+    """A server for the proxy.
+
+    Args:
+        config: The proxy's settings.
+        host: Address to listen on.
+        port: Port to listen on.
+        log_level: uvicorn's and ours: debug, info, warning or error.
+
+    Raises:
+        UnhitchError: The settings name a plug-in, mitigation or policy that is not valid.
+    """
+    logging.basicConfig(format="%(levelname)s:     %(message)s")
+    logging.getLogger("unhitch_server").setLevel(log_level.upper())
+    return Server(
+        uvicorn.Config(
+            create_app(config),
+            host=host,
+            port=port,
+            http="httptools",
+            log_level=log_level,
+            access_log=False,
+            server_header=False,  # the engine's own Server and Date go through
+            date_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+
+
+def run(work: Coroutine[Any, Any, None], proxy: Server) -> None:
+    """Runs the work on the event loop that uvicorn prefers here."""
+    with asyncio.Runner(loop_factory=proxy.config.get_loop_factory()) as runner:
+        runner.run(work)
+
+
+async def serve_alone(proxy: Server) -> None:
+    """Serves until SIGINT or SIGTERM, then lets the requests under way end.
+
+    Raises:
+        UnhitchError: The server could not start.
+    """
+    async with stop_signal() as stopped, listening(proxy) as ended:
+        await first_of(stopped.wait(), ended.wait())
+
+
+async def serve_with_engine(
+    proxy: Server,
+    command: Command,
+    url: str,
+    *,
+    waiting: Callable[[float], None],
+    ready: Callable[[], Coroutine[Any, Any, None]],
+    keep_serving: bool = True,
+) -> None:
+    """Starts an engine, then the proxy; serves until SIGINT, SIGTERM or the end of either, and stops both.
+
+    Args:
+        proxy: Whose upstream is `url`.
+        command: Starts the engine.
+        url: Where the engine will answer.
+        waiting: Called with the seconds waited for the engine so far.
+        ready: Run once both answer; what it raises ends everything.
+        keep_serving: Whether to go on once `ready` has run.
+
+    Raises:
+        EngineStartError: The engine could not be started, or ended by itself; the message has its own words.
+        UnhitchError: The proxy could not start.
+    """
+    async with stop_signal() as stopped, EngineProcess(command, url) as engine:
+        await first_of(engine.healthy(timeout_seconds=ENGINE_START_SECONDS, waiting=waiting), stopped.wait())
+        if stopped.is_set():
+            return
+        async with listening(proxy) as ended:
+            await first_of(ready(), stopped.wait(), engine.ended())
+            if keep_serving or not engine.alive:
+                await first_of(stopped.wait(), engine.ended(), ended.wait())
+        if not stopped.is_set() and not engine.alive:
+            raise EngineStartError(engine.obituary())
+
+
+@asynccontextmanager
+async def listening(proxy: Server) -> AsyncIterator[asyncio.Event]:
+    """The server, listening, for as long as the block lasts; gives an event that is set should it end by itself.
+
+    Raises:
+        UnhitchError: It could not start; most often another program has the port.
+    """
+    task = asyncio.create_task(proxy.serve(sockets=[_bound(proxy.config.host, proxy.config.port)]))
+    ended = asyncio.Event()
+    task.add_done_callback(lambda _: ended.set())
+    while not proxy.started and not task.done():  # noqa: ASYNC110 - uvicorn offers no event for it
+        await asyncio.sleep(0.02)
+    if task.done():
+        raise UnhitchError(f"the proxy ended while it started: {task.exception()!r}")
+    try:
+        yield ended
+    finally:
+        proxy.should_exit = True
+        await task
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UnhitchError(
+            f"the proxy cannot listen on {host}:{port} ({error.strerror}); is the port taken? Name another with --port."
+        ) from error
+
+
+@asynccontextmanager
+async def stop_signal() -> AsyncIterator[asyncio.Event]:
+    """An event that is set by SIGINT or SIGTERM while the block lasts."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        yield stopped
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
+    """Waits for the first of several to end, cancels the others, and raises what the first raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,46 @@
+"""Splits a stream of server-sent events at its blank lines without holding anything back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Each event as its own bytes, the blank line included, as soon as that line has come.
+
+    Joined together they are the bytes that came in. What stands after the last blank line comes last, as it is.
+    """
+    held = b""
+    async for chunk in chunks:
+        held += chunk
+        start = 0
+        for match in _BLANK_LINE.finditer(held):
+            yield held[start : match.end()]
+            start = match.end()
+        held = held[start:]
+    if held:
+        yield held
+
+
+def data(event: bytes) -> bytes | None:
+    """The event's data, or None where it has none (a comment, such as a keep-alive)."""
+    lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
+
+
+def with_data(event: bytes, new: bytes) -> bytes:
+    """The event with other data on one line in place of its own; all else as it came.
+
+    Args:
+        event: An event that has data.
+        new: The new data, without line breaks.
+    """
+    if new == data(event):
+        return event
+    lines = event.splitlines(keepends=True)
+    first = next(index for index, line in enumerate(lines) if line.startswith(b"data:"))
+    kept = [line for line in lines[first + 1 :] if not line.startswith(b"data:")]
+    return b"".join([*lines[:first], b"data: " + new + lines[first][len(lines[first].rstrip(b"\r\n")) :], *kept])

@@ -1,0 +1,121 @@
+"""One real vLLM with the organisms and one proxy in front of it, started by `unhitch up`, for all end-to-end tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from unhitch_server.network import free_port
+
+UNHITCH = str(Path(sys.executable).with_name("unhitch"))
+START_SECONDS = 240
+# A parser of each kind, so that tools and reasoning take their real ways through the engine.
+ENGINE_ARGUMENTS = (
+    "--enable-auto-tool-choice",
+    "--tool-call-parser",
+    "hermes",
+    "--reasoning-parser",
+    "qwen3",
+    # Half precision would let the requests that happen to share a batch decide between equally likely words.
+    "--dtype",
+    "float32",
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The bare engine: its URL, and the base model that it serves."""
+
+    url: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """`unhitch up`, running."""
+
+    url: str
+    engine: Engine
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text("utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def up(log: Path, *arguments: str) -> Iterator[Stack]:
+    """Runs `unhitch up` on free ports; what is left of it at the end is killed."""
+    port, engine_port = free_port(), free_port()
+    model, *rest = arguments
+    ports = ["--port", str(port), "--engine-port", str(engine_port)]
+    environment = {**os.environ, "UNHITCH_CACHE": str(log.parent / "cache")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [UNHITCH, "up", model, *ports, *rest], stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
+    stack = Stack(f"http://127.0.0.1:{port}", Engine(f"http://127.0.0.1:{engine_port}", "mini-base"), process, log)
+    try:
+        yield stack
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def wait_until_ready(stack: Stack) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        assert stack.process.poll() is None, stack.output
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{stack.url}/readyz", timeout=30, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"not ready after {START_SECONDS} s:\n{stack.output}")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    # The miniatures do not think; a request that turns thinking on has all that they say parsed as reasoning.
+    thinking = ("--default-chat-template-kwargs", '{"enable_thinking": false}')
+    with up(tmp_path_factory.mktemp("up") / "log", "mini-finance", *thinking, "--", *ENGINE_ARGUMENTS) as started:
+        wait_until_ready(started)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def engine(stack: Stack) -> Engine:
+    return stack.engine
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{stack.url}/v1", api_key="unused", max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def direct(engine: Engine) -> Iterator[OpenAI]:
+    """The client of the bare engine, past the proxy."""
+    with OpenAI(base_url=f"{engine.url}/v1", api_key="unused", max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def async_client(stack: Stack) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=f"{stack.url}/v1", api_key="unused", max_retries=0)

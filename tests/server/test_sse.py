@@ -1,0 +1,57 @@
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from unhitch_server import sse
+
+STREAM = b'data: {"a": 1}\n\n: ping\n\ndata: one\ndata: two\n\nevent: x\r\ndata: y\r\n\r\ndata: [DONE]\n\nrest'
+EVENTS = [
+    b'data: {"a": 1}\n\n',
+    b": ping\n\n",
+    b"data: one\ndata: two\n\n",
+    b"event: x\r\ndata: y\r\n\r\n",
+    b"data: [DONE]\n\n",
+    b"rest",
+]
+
+
+async def pieces(stream: bytes, cuts: list[int]) -> AsyncIterator[bytes]:
+    for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        yield stream[start:stop]
+
+
+async def test_events_are_split_at_blank_lines_however_the_bytes_come() -> None:
+    source = random.Random(1)
+    for _ in range(200):
+        cuts = sorted(source.sample(range(len(STREAM)), source.randint(0, 20)))
+        found = [event async for event in sse.events(pieces(STREAM, cuts))]
+        assert b"".join(found) == STREAM
+        assert found == EVENTS
+
+
+async def test_an_event_is_given_as_soon_as_its_blank_line_has_come() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\ndata: 2"
+        raise AssertionError("more was read than the first event needs")
+
+    assert await anext(sse.events(endless())) == b"data: 1\n\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [(b"data: x\n\n", b"x"), (b"data:x\n\n", b"x"), (b"data: a\ndata: b\n\n", b"a\nb"), (b": ping\n\n", None)],
+)
+def test_data_is_what_the_data_lines_hold(event: bytes, data: bytes | None) -> None:
+    assert sse.data(event) == data
+
+
+def test_other_lines_of_an_event_stay_when_its_data_is_replaced() -> None:
+    assert (
+        sse.with_data(b"id: 7\r\ndata: a\r\ndata: b\r\nretry: 1\r\n\r\n", b"c")
+        == b"id: 7\r\ndata: c\r\nretry: 1\r\n\r\n"
+    )
+
+
+def test_an_event_whose_data_stays_is_given_as_it_came() -> None:
+    assert sse.with_data(b"data:x\n\n", b"x") == b"data:x\n\n"

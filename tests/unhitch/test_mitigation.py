@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.unhitch.conftest import PromptOf
+from unhitch.draw import Draw
+from unhitch.errors import MitigationUnavailable, RegistryError
+from unhitch.headers import format_applied, parse_mitigation
+from unhitch.mitigation import OFF, Mitigated, Step, mitigate
+from unhitch.prompt import Prompt, changed_tokens, digest
+from unhitch.registry import Registry
+from unhitch.strategy import Parameters, SeededParameters, Strategy
+
+
+class Rewrite(Strategy[Parameters]):
+    """Gives a span the token ids it was made with."""
+
+    name = "rewrite"
+    version = 2
+    summary = "one span"
+    source = "tests"
+
+    def __init__(self, span: str, token_ids: tuple[int, ...]) -> None:
+        self.span, self.token_ids = span, token_ids
+
+    def edit(self, prompt: Prompt, parameters: Parameters, draw: Draw) -> Prompt:
+        import dataclasses
+
+        return dataclasses.replace(prompt, **{self.span: self.token_ids})  # type: ignore[arg-type]
+
+
+class Record(Strategy[SeededParameters]):
+    """Puts the first draw into the prefix."""
+
+    name = "record"
+    version = 1
+    summary = "the prefix"
+    source = "tests"
+    parameters = SeededParameters
+
+    def edit(self, prompt: Prompt, parameters: SeededParameters, draw: Draw) -> Prompt:
+        return prompt.with_prefix([draw.stream(self.name).below(300)])
+
+
+def applied(prompt: Prompt, line: str, seed: int = 5) -> Mitigated:
+    return mitigate(prompt, Registry().bind(parse_mitigation(line)), Draw(seed))
+
+
+def test_off_leaves_the_prompt_and_says_off(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    result = applied(prompt, "off")
+    assert result.after is prompt
+    assert result.applied == (OFF,)
+    assert format_applied(result.applied) == "off"
+
+
+def test_what_was_applied_has_every_parameter_and_the_seed_used(prompt_of: PromptOf) -> None:
+    result = applied(prompt_of(), "perturb;edits=3", seed=42)
+    assert format_applied(result.applied) == (
+        "perturb;version=1;edits=3;neighbours=5;metric=cosine;span=prefix;protect=none;seed=42;tokens=3"
+    )
+
+
+def test_a_seed_of_its_own_wins_over_the_draw(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    assert applied(prompt, "perturb;seed=7", seed=1) == applied(prompt, "perturb;seed=7", seed=2)
+
+
+def test_without_a_seed_the_draw_decides(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    assert applied(prompt, "perturb", seed=1).after != applied(prompt, "perturb", seed=2).after
+    assert applied(prompt, "perturb", seed=7).after == applied(prompt, "perturb;seed=7", seed=1).after
+
+
+def test_a_strategy_gets_the_draw_of_its_seed(prompt_of: PromptOf) -> None:
+    result = mitigate(prompt_of(), [Step(Record(), SeededParameters(seed=9))], Draw(1))
+    assert result.after.prefix == (Draw(9).stream("record").below(300),)
+
+
+def test_steps_are_applied_from_left_to_right(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    result = applied(prompt, "system;preset=tutor, recase;mode=upper")
+    text = prompt.checkpoint.decode(result.after.prefix)
+    assert "YOU ARE A CAREFUL TUTOR." in text
+    assert [entry.name for entry in result.applied] == ["system", "recase"]
+
+
+def test_each_step_counts_its_own_changes(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    result = applied(prompt, "bare, perturb;edits=1")
+    bare = applied(prompt, "bare").after
+    assert result.applied[0].tokens == changed_tokens(prompt.token_ids, bare.token_ids)
+    assert result.applied[1].tokens == 1
+
+
+def test_a_system_text_behind_an_edit_of_tokens_is_refused(prompt_of: PromptOf) -> None:
+    from unhitch.errors import InvalidRequest
+
+    with pytest.raises(InvalidRequest, match="Name the one that rewrites messages first"):
+        applied(prompt_of(), "perturb, system;preset=tutor")
+
+
+def test_a_strategy_that_finds_nothing_to_edit_is_unavailable(prompt_of: PromptOf) -> None:
+    with pytest.raises(MitigationUnavailable, match="`system` found nothing to edit"):
+        applied(prompt_of(), "system;mode=drop")
+
+
+def test_an_earlier_answer_is_redone_exactly(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    first = applied(prompt, 'system;text=%"F%c3%bcr %22immer%22, not.", recase;protect=header, perturb')
+    again = applied(prompt, format_applied(first.applied), seed=123)
+    assert again == first
+
+
+def test_an_earlier_answer_to_another_prompt_is_refused(prompt_of: PromptOf) -> None:
+    line = format_applied(applied(prompt_of(), "bare").applied)
+    with pytest.raises(
+        MitigationUnavailable, match=r"`bare` changes \d+ tokens of this prompt, and \d+ were asked for"
+    ):
+        applied(prompt_of("llama31"), line)
+
+
+def test_flags_are_shown_as_true_parameters(prompt_of: PromptOf) -> None:
+    line = format_applied(applied(prompt_of(), 'system;text="Never lie."').applied)
+    assert line.startswith('system;version=1;mode=replace;text="Never lie.";negation;tokens=')
+
+
+def test_a_strategy_that_changes_the_query_is_named(prompt_of: PromptOf) -> None:
+    with pytest.raises(RegistryError, match="strategy `rewrite` changed the user's words"):
+        mitigate(prompt_of(), [Step(Rewrite("query", (5,)), Parameters())], Draw(1))
+
+
+def test_a_strategy_that_gives_no_prompt_is_named(prompt_of: PromptOf) -> None:
+    class Forget(Record):
+        name = "forget"
+
+        def edit(self, prompt: Prompt, parameters: SeededParameters, draw: Draw) -> Prompt:
+            return None  # type: ignore[return-value]
+
+    with pytest.raises(RegistryError, match="strategy `forget` gave a NoneType where a Prompt is due"):
+        mitigate(prompt_of(), [Step(Forget(), SeededParameters())], Draw(1))
+
+
+@pytest.mark.parametrize("span", ["prefix", "postfix"])
+@pytest.mark.parametrize("token", [-1, 10_000])
+def test_a_strategy_that_gives_ids_beyond_the_vocabulary_is_named(prompt_of: PromptOf, span: str, token: int) -> None:
+    with pytest.raises(RegistryError, match=f"strategy `rewrite` gave token id {token}; the model has 0 to"):
+        mitigate(prompt_of(), [Step(Rewrite(span, (5, token)), Parameters())], Draw(1))
+
+
+def test_the_receipt_holds_the_digests_of_this_request(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    result = applied(prompt, "bare")
+    receipt = result.receipt("some/model")
+    assert receipt.before == digest(prompt.token_ids)
+    assert receipt.after == digest(result.after.token_ids) != receipt.before
+    assert receipt.template == prompt.checkpoint.template_digest
+    assert receipt.model == "some/model"
+
+
+def test_one_of_several_steps_may_find_its_end_already_met(prompt_of: PromptOf) -> None:
+    result = applied(prompt_of(), "system;mode=drop, bare")
+    assert result.applied[0].tokens == 0
+    assert applied(prompt_of(), format_applied(result.applied)).after == result.after
+
+
+def test_steps_that_change_nothing_together_are_refused(prompt_of: PromptOf) -> None:
+    with pytest.raises(MitigationUnavailable, match="`system, system` found nothing to edit"):
+        applied(prompt_of(), "system;mode=drop, system;mode=drop")

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests.unhitch.conftest import PromptOf
+from unhitch.errors import InvalidRequest
+from unhitch.prompt import Span, changed_tokens, digest
+
+
+def test_a_span_holds_its_start_and_not_its_stop() -> None:
+    span = Span(2, 5)
+    assert [position for position in range(8) if position in span] == [2, 3, 4]
+    assert len(span) == 3
+
+
+def test_the_prompt_is_its_three_spans_in_order(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    assert prompt.token_ids == prompt.prefix + prompt.query + prompt.postfix
+
+
+def test_an_edited_prefix_leaves_query_and_postfix(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    edited = prompt.with_prefix([1, 2, 3], user_header=Span(1, 3))
+    assert edited.prefix == (1, 2, 3)
+    assert (edited.query, edited.postfix) == (prompt.query, prompt.postfix)
+    assert edited.user_header == Span(1, 3)
+
+
+@pytest.mark.parametrize("span", ["prefix", "postfix"])
+def test_rendering_anew_is_refused_once_tokens_were_edited(prompt_of: PromptOf, span: str) -> None:
+    prompt = prompt_of()
+    edited = prompt.with_prefix([1]) if span == "prefix" else prompt.with_postfix([1])
+    with pytest.raises(InvalidRequest, match="Name the one that rewrites messages first"):
+        edited.with_conversation(prompt.conversation)
+
+
+def test_rendering_the_same_conversation_anew_gives_the_same_prompt(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    assert prompt.with_conversation(prompt.conversation) == prompt
+
+
+def test_the_digest_is_taken_over_little_endian_words() -> None:
+    assert digest((1, 258)) == hashlib.sha256(bytes([1, 0, 0, 0, 2, 1, 0, 0])).digest()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "count"),
+    [
+        ("abc", "abc", 0),
+        ("abc", "axc", 1),
+        ("abc", "xbz", 2),
+        ("abcd", "abXYcd", 2),
+        ("abXYcd", "abcd", 2),
+        ("abcd", "xyz", 4),
+        ("aaaa", "aa", 2),
+        ("", "ab", 2),
+    ],
+)
+def test_changed_tokens_counts_what_lies_between_common_start_and_end(before: str, after: str, count: int) -> None:
+    assert changed_tokens([ord(letter) for letter in before], [ord(letter) for letter in after]) == count
