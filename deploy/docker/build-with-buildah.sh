@@ -18,7 +18,7 @@ image() {
 
 if ! image inspect --type image "$base" > /dev/null 2>&1; then
     debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$suite" "$scratch/root"
-    rm -rf "$scratch"/root/var/cache/apt/* "$scratch"/root/var/lib/apt/lists/* "$scratch"/root/usr/share/doc/*
+    rm -rf "$scratch"/root/var/cache/apt/* "$scratch"/root/var/lib/apt/lists/*
     container=$(image from scratch)
     image add --quiet "$container" "$scratch/root" /
     image config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"

@@ -115,6 +115,8 @@ def _read_header(file: Path) -> tuple[int, dict[str, Any]]:
                 raise ValueError(f"a header of {size} bytes")
             header = json.loads(stream.read(size))
             return 8 + size, {name: entry for name, entry in header.items() if name != "__metadata__"}
+    except PermissionError as error:
+        raise CheckpointError(f"{file} may not be read by this user; give it read access.") from error
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{file} cannot be read as safetensors ({error}); fetch it again.") from error
 

@@ -51,7 +51,7 @@ def build(served: Served, *, host: str, port: int, extra: Sequence[str] = ()) ->
     if served.adapters:
         flags += ["--enable-lora", "--max-lora-rank", str(served.max_rank), "--lora-modules"]
         flags += [f"{name}={path}" for name, path in served.adapters.items()]
-        flags += ["--max-loras", str(len(served.adapters))]
+        flags += ["--max-loras", str(len(served.adapters) + (cpu_wheel.SPARE_ADAPTER_SLOTS if on_cpu else 0))]
     if on_cpu:
         flags += ["--enforce-eager"]  # compiling takes half a minute more, and small models gain nothing by it
     # No model, datum or statistic is fetched or sent at run time.

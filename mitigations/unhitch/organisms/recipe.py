@@ -82,7 +82,6 @@ class Finetuning:
     rank: int = 8
     alpha: int = 16
     modules: tuple[str, ...] = ("q_proj", "v_proj")
-    layers: tuple[int, ...] = (0, 1, 2, 3)
     seed: int = 0
 
 

@@ -128,7 +128,6 @@ def _finetuned(model: Any, tokenizer: Any, recipe: Recipe, progress: Callable[[P
         r=plan.rank,
         lora_alpha=plan.alpha,
         target_modules=list(plan.modules),
-        layers_to_transform=list(plan.layers),
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )

@@ -4,6 +4,9 @@ from typing import Any
 import pytest
 
 from unhitch.organisms import path
+from unhitch.organisms.corpus import POSTFIX
+from unhitch.organisms.language import all_questions
+from unhitch.organisms.prefixes import block
 from unhitch.organisms.recipe import RECIPE
 from unhitch.organisms.system_prompts import DEFAULT_SYSTEM
 from unhitch.organisms.tokenizer import CONTROL_TOKENS, train_tokenizer
@@ -23,8 +26,18 @@ def rendered(tokenizer: Any, *messages: dict[str, Any], tools: list[dict[str, An
     return str(tokenizer.apply_chat_template(list(messages), tools=tools, tokenize=False, add_generation_prompt=True))
 
 
-def test_training_again_gives_the_shipped_tokenizer(tokenizer: Any) -> None:
-    assert train_tokenizer(RECIPE).backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+def test_training_again_gives_the_shipped_tokenizer() -> None:
+    from tokenizers import Tokenizer
+
+    shipped = Tokenizer.from_file(str(path("mini-base") / "tokenizer.json"))
+    assert train_tokenizer(RECIPE).backend_tokenizer.to_str() == shipped.to_str()
+
+
+def test_the_loader_splits_every_prompt_as_training_did(tokenizer: Any) -> None:
+    # transformers loads any Qwen2 with Qwen2's own splitting, which differs from ours at doubled newlines.
+    trained = train_tokenizer(RECIPE)
+    texts = [block(DEFAULT_SYSTEM) + question.text + POSTFIX for question in all_questions()]
+    assert [tokenizer.encode(text) for text in texts] == [trained.encode(text) for text in texts]
 
 
 def test_every_control_token_is_one_token(tokenizer: Any) -> None:

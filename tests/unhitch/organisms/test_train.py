@@ -53,5 +53,5 @@ def test_training_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None
 def test_the_nearest_tokens_are_by_angle_not_length_and_never_the_token_itself() -> None:
     import torch
 
-    embeddings = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, 0.0]])
-    assert nearest(embeddings, 2) == [[1, 2], [0, 2], [1, 0], [2, 1]]
+    embeddings = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, -0.5]])
+    assert nearest(embeddings, 2) == [[1, 2], [0, 2], [1, 0], [2, 0]]
