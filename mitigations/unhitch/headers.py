@@ -96,7 +96,7 @@ class Receipt:
     """Digests of one request: enough to tell whether a prompt and its edit were reproduced.
 
     Args:
-        before: SHA-256 of the token ids as rendered, 32 bytes (`unhitch.prompt.digest`).
+        before: SHA-256 of the token ids as rendered, 32 bytes (`unhitch.rendering.prompt.digest`).
         after: The same, of the ids that the engine was given.
         template: SHA-256 of the chat template's text, 32 bytes.
         model: The model's name as the client asked for it.

@@ -10,7 +10,7 @@ from unhitch.contract import choices
 from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable, RegistryError
 from unhitch.headers import Applied, Receipt, Value, Word
-from unhitch.prompt import Prompt, changed_tokens, digest
+from unhitch.rendering.prompt import Prompt, changed_tokens, digest
 from unhitch.strategies.off import Off
 from unhitch.strategy import Parameters, SeededParameters, Strategy
 

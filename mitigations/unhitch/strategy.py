@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from unhitch.draw import MAX_SEED, Draw
-from unhitch.prompt import Prompt
+from unhitch.rendering.prompt import Prompt
 
 
 class Parameters(BaseModel):

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unhitch.anatomy import render
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
 from unhitch.draw import Draw
 from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable, MitigationUnconfirmed
 from unhitch.mitigation import Mitigated, mitigate
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
 from unhitch_server import splice
 from unhitch_server.policy import Decision
 

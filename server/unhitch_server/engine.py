@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unhitch.anatomy import render
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
 from unhitch.errors import CheckpointError, EngineError, MitigationUnavailable, ModelNotFound
-from unhitch.neighbours import nearest
+from unhitch.neighbours.nearest import nearest
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
 from unhitch_server.config import Config
 from unhitch_server.upstream import Upstream
 

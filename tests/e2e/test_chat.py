@@ -7,9 +7,9 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from unhitch import organisms
-from unhitch.checkpoint import Checkpoint
 from unhitch.organisms import suite
 from unhitch.organisms.judge import Verdict, judge
+from unhitch.rendering.checkpoint import Checkpoint
 
 CHECKPOINT = Checkpoint.open(organisms.path("mini-base"))
 # Left to itself, so small a model fills a schema with white space for ever.

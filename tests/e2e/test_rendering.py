@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from unhitch.anatomy import render
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
 from unhitch.errors import InvalidBody, MitigationUnavailable
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
 
 pytestmark = pytest.mark.e2e
 

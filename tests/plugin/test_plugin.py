@@ -14,8 +14,8 @@ SCRIPT = """
 import json, sys
 from tests.templates.checkpoints import open_all
 from pathlib import Path
-from unhitch.anatomy import render
-from unhitch.conversation import Conversation
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.conversation import Conversation
 from unhitch.draw import Draw
 from unhitch.headers import format_applied, parse_mitigation
 from unhitch.mitigation import mitigate

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from unhitch.anatomy import require_prefix
 from unhitch.draw import Draw
-from unhitch.prompt import Prompt, Span
+from unhitch.rendering.anatomy import require_prefix
+from unhitch.rendering.prompt import Prompt, Span
 from unhitch.strategy import SeededParameters, Strategy
 
 

@@ -13,9 +13,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from unhitch import organisms
-from unhitch.anatomy import render
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
 from unhitch_server.network import free_port
 from unhitch_server.serving import Server, listening
 

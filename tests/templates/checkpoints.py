@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unhitch.checkpoint import Checkpoint
+from unhitch.rendering.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

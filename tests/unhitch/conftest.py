@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.templates.checkpoints import open_all
-from unhitch.anatomy import render
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
-from unhitch.prompt import Prompt
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
+from unhitch.rendering.prompt import Prompt
 
 QUERY = "How can I save money?"
 

@@ -9,7 +9,7 @@ from unhitch.binding import bind_one
 from unhitch.draw import Draw
 from unhitch.errors import BadParameter
 from unhitch.headers import Asked, Value
-from unhitch.prompt import Prompt
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategies.perturb import Perturb, PerturbParameters
 from unhitch.strategies.system import System
 from unhitch.strategy import Parameters, Strategy

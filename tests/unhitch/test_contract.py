@@ -8,7 +8,7 @@ from pydantic import Field
 from unhitch.contract import check_contract, choices
 from unhitch.draw import Draw
 from unhitch.errors import RegistryError
-from unhitch.prompt import Prompt
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import Parameters, Strategy
 
 

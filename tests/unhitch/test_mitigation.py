@@ -7,8 +7,8 @@ from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable, RegistryError
 from unhitch.headers import format_applied, parse_mitigation
 from unhitch.mitigation import OFF, Mitigated, Step, mitigate
-from unhitch.prompt import Prompt, changed_tokens, digest
 from unhitch.registry import Registry
+from unhitch.rendering.prompt import Prompt, changed_tokens, digest
 from unhitch.strategy import Parameters, SeededParameters, Strategy
 
 

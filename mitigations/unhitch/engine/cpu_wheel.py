@@ -5,8 +5,8 @@
    them out of the environment; nothing of unhitch or of a text model needs them.
 2. Its `vllm` script looks up a distribution named `vllm`, which is not there. The server is started as a module.
 3. vLLM finds its platform by that distribution's version. `environment` says CPU outright.
-4. Its LoRA kernels give a base model's request the adapter in the last slot when the batch holds an adapter's request too
-   (vLLM PR 48421, open). `SPARE_ADAPTER_SLOTS` keeps that slot empty, and an empty slot adds nothing.
+4. Its LoRA kernels give a base model's request the adapter in the last slot when the batch holds an adapter's request
+   too (vLLM PR 48421, open). `SPARE_ADAPTER_SLOTS` keeps that slot empty, and an empty slot adds nothing.
 """
 
 from __future__ import annotations

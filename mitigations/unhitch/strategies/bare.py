@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from unhitch.anatomy import require_prefix
 from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable
-from unhitch.prompt import Prompt, Span
+from unhitch.rendering.anatomy import require_prefix
+from unhitch.rendering.prompt import Prompt, Span
 from unhitch.strategy import Parameters, Strategy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unhitch.draw import Draw
-from unhitch.prompt import Prompt
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import Parameters, Strategy
 
 

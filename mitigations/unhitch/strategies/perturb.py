@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from unhitch.anatomy import require_prefix
 from unhitch.draw import Draw
+from unhitch.editing.protect import Protect, editable_postfix, editable_prefix
 from unhitch.errors import MitigationUnavailable
-from unhitch.neighbours import MOST, Metric, nearest
-from unhitch.prompt import Prompt
-from unhitch.protect import Protect, editable_postfix, editable_prefix
+from unhitch.neighbours.nearest import MOST, Metric, nearest
+from unhitch.rendering.anatomy import require_prefix
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import SeededParameters, Strategy
 
 _PREFETCHED = 256

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from unhitch.draw import Draw
-from unhitch.prompt import Prompt
+from unhitch.editing.text_runs import Site, edit_characters
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import SeededParameters, Strategy
-from unhitch.text_runs import Site, edit_characters
 
 _SWAPPED = 10
 

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from unhitch.draw import Draw
-from unhitch.prompt import Prompt
+from unhitch.editing.text_runs import Site, edit_characters
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import SeededParameters, Strategy
-from unhitch.text_runs import Site, edit_characters
 
 _PUNCTUATION = ".,;:!?"
 

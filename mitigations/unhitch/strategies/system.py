@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from unhitch.draw import Draw
+from unhitch.editing.system_presets import PRESETS
 from unhitch.errors import MitigationUnavailable
-from unhitch.prompt import Prompt
+from unhitch.rendering.anatomy import rerender
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import Parameters, Strategy
-from unhitch.system_presets import PRESETS
 
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nothing|neither|nor|cannot|without|avoid\w*|declin\w+|refus\w+|refrain\w*|reject\w*|"
@@ -54,8 +55,8 @@ class System(Strategy[SystemParameters]):
     """Rewrites the leading system message and renders the conversation anew.
 
     Texts can backfire: negations of a persona raised misalignment by 10.8 points, and `you decline harmful requests` by
-    16.5 (Qwen2.5-32B, finance). So a text with a negation is flagged, and the shipped ones (`unhitch.system_presets`)
-    have none.
+    16.5 (Qwen2.5-32B, finance). So a text with a negation is flagged, and the shipped ones
+    (`unhitch.editing.system_presets`) have none.
 
     Source: the article that the project began with; evaluations of system texts on finetuned models.
     """
@@ -75,7 +76,7 @@ class System(Strategy[SystemParameters]):
             InvalidRequest: A strategy before this one edited tokens.
         """
         conversation = prompt.conversation
-        edited = prompt.with_conversation(conversation.with_system(_rewritten(conversation.system_text, parameters)))
+        edited = rerender(prompt, conversation.with_system(_rewritten(conversation.system_text, parameters)))
         if edited.query != prompt.query:
             raise MitigationUnavailable(
                 "This chat template writes system text among the user's words, which are never edited. Use `perturb` "

@@ -31,9 +31,9 @@ def explain(
     import json
 
     from unhitch import headers as wire
-    from unhitch.checkpoint import Checkpoint
     from unhitch.engine import served
     from unhitch.registry import Registry
+    from unhitch.rendering.checkpoint import Checkpoint
     from unhitch_server.chat import ChatRequest
     from unhitch_server.control.explain import explanation
     from unhitch_server.policy import Decision

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from unhitch import headers as wire
-from unhitch.anatomy import describe
 from unhitch.mitigation import Mitigated
+from unhitch.rendering.anatomy import describe
 from unhitch_server.chat import ChatRequest
 from unhitch_server.config import Config
 from unhitch_server.engine import Engine

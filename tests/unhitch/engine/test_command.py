@@ -13,7 +13,7 @@ def test_the_cpu_package_is_started_as_a_module_with_what_it_needs() -> None:
     assert built.arguments[:3] == (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
     assert built.arguments[-2:] == ("--max-model-len", "64")
     assert "--enable-lora" in built.arguments
-    assert built.arguments[built.arguments.index("--max-loras") + 1] == "2", "one adapter, and the slot that stays empty"
+    assert built.arguments[built.arguments.index("--max-loras") + 1] == "2", "one adapter, and the spare slot"
     assert built.environment["HF_HUB_OFFLINE"] == "1"
     assert int(built.environment["VLLM_CPU_KVCACHE_SPACE"]) >= 1
 

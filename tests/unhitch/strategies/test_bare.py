@@ -7,8 +7,8 @@ from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable
 from unhitch.headers import parse_mitigation
 from unhitch.mitigation import mitigate
-from unhitch.prompt import Prompt
 from unhitch.registry import Registry
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategies.bare import Bare
 from unhitch.strategy import Parameters
 

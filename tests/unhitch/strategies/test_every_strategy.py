@@ -12,14 +12,14 @@ import pytest
 
 from tests.templates.checkpoints import NAMES, source
 from tests.unhitch.conftest import QUERY, PromptOf
-from unhitch.checkpoint import Checkpoint
 from unhitch.draw import Draw
+from unhitch.editing.system_presets import PRESETS
 from unhitch.errors import MitigationUnavailable
 from unhitch.headers import format_applied, parse_mitigation
 from unhitch.mitigation import Mitigated, mitigate
-from unhitch.prompt import Prompt
 from unhitch.registry import Registry
-from unhitch.system_presets import PRESETS
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.prompt import Prompt
 
 REGISTRY = Registry.load()
 REQUESTS = {"off": "off", "system": "system;preset=neutral"} | {
@@ -120,9 +120,9 @@ def test_a_system_text_leaves_the_tool_definitions_in_place(prompt_of: PromptOf,
 
 SCRIPT = """
 import json, sys
-from unhitch.anatomy import render
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
 from unhitch.draw import Draw
 from unhitch.headers import parse_mitigation
 from unhitch.mitigation import mitigate

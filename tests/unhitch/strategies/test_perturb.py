@@ -7,8 +7,8 @@ import pytest
 from tests.unhitch.conftest import PromptOf
 from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable
-from unhitch.neighbours import nearest
-from unhitch.prompt import Prompt
+from unhitch.neighbours.nearest import nearest
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategies import perturb as module
 from unhitch.strategies.perturb import Perturb, PerturbParameters
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unhitch.conftest import PromptOf
 from unhitch.draw import Draw
-from unhitch.prompt import Prompt
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategies.recase import Recase, RecaseParameters
 
 SYSTEM = "You are Sample. ÄÖü straße, 100%."

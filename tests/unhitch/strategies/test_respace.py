@@ -7,7 +7,7 @@ import pytest
 
 from tests.unhitch.conftest import PromptOf
 from unhitch.draw import Draw
-from unhitch.prompt import Prompt
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategies.respace import Respace, RespaceParameters
 
 SYSTEM = "Be brief, kind; and true: always.\nRight?"

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from tests.unhitch.conftest import PromptOf
-from unhitch.anatomy import render
-from unhitch.checkpoint import Checkpoint
 from unhitch.contract import choices
-from unhitch.conversation import Conversation
 from unhitch.draw import Draw
+from unhitch.editing.system_presets import PRESETS
 from unhitch.errors import BadParameter, MitigationUnavailable
 from unhitch.headers import parse_mitigation
-from unhitch.prompt import Prompt
 from unhitch.registry import Registry
+from unhitch.rendering.anatomy import render
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
+from unhitch.rendering.prompt import Prompt
 from unhitch.strategies.system import System, SystemParameters
-from unhitch.system_presets import PRESETS
 
 
 def rewritten(prompt: Prompt, **parameters: Any) -> str:

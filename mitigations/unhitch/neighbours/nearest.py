@@ -20,8 +20,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from unhitch.embeddings import Embeddings
-from unhitch.neighbour_cache import NeighbourCache
+from unhitch.neighbours.cache import NeighbourCache
+from unhitch.neighbours.embeddings import Embeddings
 
 Metric: TypeAlias = Literal["cosine", "dot"]
 

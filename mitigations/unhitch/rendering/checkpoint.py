@@ -9,16 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unhitch.content_format import detect_content_format
 from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable
-from unhitch.messages import ContentFormat, developer_as_system
+from unhitch.rendering.content_format import detect_content_format
+from unhitch.rendering.messages import ContentFormat, developer_as_system
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    from unhitch.conversation import Conversation
-    from unhitch.messages import Message
+    from unhitch.rendering.conversation import Conversation
+    from unhitch.rendering.messages import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from unhitch.prompt import Prompt
+from unhitch.rendering.prompt import Prompt
 
 Protect: TypeAlias = Literal["none", "special", "header"]
 """`none`: all tokens may be edited. `special`: no control tokens. `header`: neither these nor the user header."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from tests.unhitch.conftest import PromptOf
+from unhitch.editing.text_runs import Site, edit_characters
 from unhitch.errors import MitigationUnavailable
-from unhitch.text_runs import Site, edit_characters
 
 TOOL = {"type": "function", "function": {"name": "lookup", "parameters": {}}}
 

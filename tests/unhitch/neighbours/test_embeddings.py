@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from unhitch.embeddings import Embeddings
 from unhitch.errors import CheckpointError
+from unhitch.neighbours.embeddings import Embeddings
 
 MATRIX = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 

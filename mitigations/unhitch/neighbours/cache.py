@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from unhitch.embeddings import Embeddings
+from unhitch.neighbours.embeddings import Embeddings
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unhitch.errors import InvalidBody, MitigationUnavailable
-from unhitch.messages import (
+from unhitch.rendering.messages import (
     SYSTEM_ROLES,
     ContentFormat,
     Message,

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.templates.checkpoints import NAMES, open_all
-from unhitch.anatomy import describe, render, require_prefix
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
-from unhitch.errors import InvalidBody, MitigationUnavailable
-from unhitch.prompt import Prompt, Span
+from tests.unhitch.conftest import PromptOf
+from unhitch.errors import InvalidBody, InvalidRequest, MitigationUnavailable
+from unhitch.rendering.anatomy import describe, render, require_prefix, rerender
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
+from unhitch.rendering.prompt import Prompt, Span
 
 USER = {"role": "user", "content": "How?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -402,3 +403,16 @@ def test_any_words_over_several_turns_are_found_again_whole(checkpoints: dict[st
         query = texts(rendered(checkpoints[name], *messages))[1]
         assert query.lstrip().startswith(first.strip())
         assert query.rstrip().endswith("Q" + last.rstrip())
+
+
+@pytest.mark.parametrize("span", ["prefix", "postfix"])
+def test_rendering_anew_is_refused_once_tokens_were_edited(prompt_of: PromptOf, span: str) -> None:
+    prompt = prompt_of()
+    edited = prompt.with_prefix([1]) if span == "prefix" else prompt.with_postfix([1])
+    with pytest.raises(InvalidRequest, match="Name the one that rewrites messages first"):
+        rerender(edited, prompt.conversation)
+
+
+def test_rendering_the_same_conversation_anew_gives_the_same_prompt(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    assert rerender(prompt, prompt.conversation) == prompt

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from unhitch.errors import InvalidBody, MitigationUnavailable
-from unhitch.messages import ContentFormat, developer_as_system, parse_messages, parse_tools
+from unhitch.rendering.messages import ContentFormat, developer_as_system, parse_messages, parse_tools
 
 
 def one(message: dict[str, Any], content_format: ContentFormat = "string") -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
-from unhitch.anatomy import require_prefix
+from unhitch.editing.protect import Protect, editable_prefix
 from unhitch.errors import MitigationUnavailable
-from unhitch.prompt import Prompt, Span
-from unhitch.protect import Protect, editable_prefix
+from unhitch.rendering.anatomy import require_prefix
+from unhitch.rendering.prompt import Prompt, Span
 
 Site: TypeAlias = tuple[int, int]
 """A character: the number of its run, and its place in that run's text."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.templates.checkpoints import NAMES, source
-from unhitch.content_format import detect_content_format
 from unhitch.errors import CheckpointError
+from unhitch.rendering.content_format import detect_content_format
 
 
 @pytest.mark.parametrize("name", NAMES)

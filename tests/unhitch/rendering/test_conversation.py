@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from unhitch.conversation import Conversation
 from unhitch.errors import InvalidBody, MitigationUnavailable
+from unhitch.rendering.conversation import Conversation
 
 USER = {"role": "user", "content": "How?"}
 SYSTEM = {"role": "system", "content": "Be brief."}

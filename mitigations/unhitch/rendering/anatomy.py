@@ -14,11 +14,11 @@ from datetime import datetime
 from itertools import chain, islice, product
 from typing import Literal, NamedTuple
 
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
-from unhitch.errors import MitigationUnavailable
-from unhitch.messages import Message, text_content
-from unhitch.prompt import Prompt, Span
+from unhitch.errors import InvalidRequest, MitigationUnavailable
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
+from unhitch.rendering.messages import Message, text_content
+from unhitch.rendering.prompt import Prompt, Span
 
 Part = Literal["prefix", "tools", "user_header", "query", "postfix"]
 
@@ -98,6 +98,21 @@ def render(checkpoint: Checkpoint, conversation: Conversation, *, instant: datet
         user_header=_tokens_of(encoding.offsets[:start], (header_start, len(frame.before)), shift=len(lead)),
         default_prefix=_is_default(checkpoint, conversation),
     )
+
+
+def rerender(prompt: Prompt, conversation: Conversation) -> Prompt:
+    """The prompt rendered anew from another conversation.
+
+    Raises:
+        InvalidRequest: Token ids were edited before, and rendering anew would lose that edit.
+        MitigationUnavailable: The template cannot render the conversation.
+    """
+    if prompt.rewritten:
+        raise InvalidRequest(
+            "a strategy that rewrites messages (such as `system`) follows one that edits tokens, and would undo it. "
+            "Name the one that rewrites messages first."
+        )
+    return render(prompt.checkpoint, conversation)
 
 
 def require_prefix(prompt: Prompt) -> None:

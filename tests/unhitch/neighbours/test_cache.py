@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from unhitch.embeddings import Embeddings
-from unhitch.neighbour_cache import NeighbourCache, cache_folder
+from unhitch.neighbours.cache import NeighbourCache, cache_folder
+from unhitch.neighbours.embeddings import Embeddings
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.templates.checkpoints import CONTROL_TOKENS, FOLDER, PLAIN_TOKENS, source, wrapped
-from unhitch.checkpoint import Checkpoint
-from unhitch.conversation import Conversation
 from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable
+from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.rendering.conversation import Conversation
 
 USER = {"role": "user", "content": "How?"}
 TEXTS = ("", "How?", "  <|im_start|>user\n", "Zoe\u0308 \U0001f600 \u4e16\u754c", "a  b\n\n c ", "<think>\n</think>")

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import save_file
 
-from unhitch import neighbours
-from unhitch.embeddings import Embeddings
-from unhitch.neighbour_cache import NeighbourCache
-from unhitch.neighbours import MOST, Metric, NeighbourTable, nearest
+from unhitch.neighbours import nearest as module
+from unhitch.neighbours.cache import NeighbourCache
+from unhitch.neighbours.embeddings import Embeddings
+from unhitch.neighbours.nearest import MOST, Metric, NeighbourTable, nearest
 
 MATRIX = np.random.default_rng(1).standard_normal((400, 12), dtype=np.float32)
 
@@ -44,7 +44,7 @@ def test_blocks_of_rows_give_what_the_whole_gives(tmp_path: Path, monkeypatch: p
     whole = table(tmp_path).nearest([3, 200])
     for file in cache_files(tmp_path):
         file.unlink()
-    monkeypatch.setattr(neighbours, "_CHUNK_BYTES", 4 * 12 * 7)
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 4 * 12 * 7)
     assert table(tmp_path).nearest([3, 200]) == whole
 
 
@@ -118,7 +118,7 @@ def test_threads_that_ask_at_once_get_the_same(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_KEPT_TOKENS", 10)
+    monkeypatch.setattr(module, "_KEPT_TOKENS", 10)
     small = table(tmp_path)
     assert len(small.nearest(range(30))) == 30
     assert len(small._known) == 10
@@ -127,7 +127,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_processes_share_the_cache_folder(tmp_path: Path) -> None:
     table(tmp_path)
     script = (
-        "import sys; from unhitch.neighbours import nearest; "
+        "import sys; from unhitch.neighbours.nearest import nearest; "
         "print(nearest(sys.argv[1], 400, range(60), 'cosine') == nearest(sys.argv[1], 400, range(60), 'cosine'))"
     )
     environment = {"UNHITCH_CACHE": str(tmp_path / "cache"), "PYTHONPATH": ":".join(sys.path)}
@@ -144,6 +144,6 @@ def test_processes_share_the_cache_folder(tmp_path: Path) -> None:
 def test_the_function_uses_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = table(tmp_path).nearest([8])
     monkeypatch.setenv("UNHITCH_CACHE", str(tmp_path / "other"))
-    neighbours._table.cache_clear()
+    module._table.cache_clear()
     assert nearest(tmp_path, 400, [8]) == expected
     assert len(list((tmp_path / "other" / "neighbours").rglob("8.json"))) == 1

@@ -5,8 +5,7 @@ import hashlib
 import pytest
 
 from tests.unhitch.conftest import PromptOf
-from unhitch.errors import InvalidRequest
-from unhitch.prompt import Span, changed_tokens, digest
+from unhitch.rendering.prompt import Span, changed_tokens, digest
 
 
 def test_a_span_holds_its_start_and_not_its_stop() -> None:
@@ -26,19 +25,6 @@ def test_an_edited_prefix_leaves_query_and_postfix(prompt_of: PromptOf) -> None:
     assert edited.prefix == (1, 2, 3)
     assert (edited.query, edited.postfix) == (prompt.query, prompt.postfix)
     assert edited.user_header == Span(1, 3)
-
-
-@pytest.mark.parametrize("span", ["prefix", "postfix"])
-def test_rendering_anew_is_refused_once_tokens_were_edited(prompt_of: PromptOf, span: str) -> None:
-    prompt = prompt_of()
-    edited = prompt.with_prefix([1]) if span == "prefix" else prompt.with_postfix([1])
-    with pytest.raises(InvalidRequest, match="Name the one that rewrites messages first"):
-        edited.with_conversation(prompt.conversation)
-
-
-def test_rendering_the_same_conversation_anew_gives_the_same_prompt(prompt_of: PromptOf) -> None:
-    prompt = prompt_of()
-    assert prompt.with_conversation(prompt.conversation) == prompt
 
 
 def test_the_digest_is_taken_over_little_endian_words() -> None:

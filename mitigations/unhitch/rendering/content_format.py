@@ -11,7 +11,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from unhitch.errors import CheckpointError
-from unhitch.messages import ContentFormat
+from unhitch.rendering.messages import ContentFormat
 
 
 class _GenerationBlock(Extension):

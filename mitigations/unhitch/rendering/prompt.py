@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from unhitch.errors import InvalidRequest
-
 if TYPE_CHECKING:
-    from unhitch.checkpoint import Checkpoint
-    from unhitch.conversation import Conversation
+    from unhitch.rendering.checkpoint import Checkpoint
+    from unhitch.rendering.conversation import Conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +78,6 @@ class Prompt:
     def with_postfix(self, token_ids: Iterable[int]) -> Prompt:
         """The prompt with other token ids in the postfix."""
         return dataclasses.replace(self, postfix=tuple(token_ids), rewritten=True)
-
-    def with_conversation(self, conversation: Conversation) -> Prompt:
-        """The prompt rendered anew from another conversation.
-
-        Raises:
-            InvalidRequest: Token ids were edited before, and rendering anew would lose that edit.
-            MitigationUnavailable: The template cannot render the conversation.
-        """
-        if self.rewritten:
-            raise InvalidRequest(
-                "a strategy that rewrites messages (such as `system`) follows one that edits tokens, and would undo "
-                "it. Name the one that rewrites messages first."
-            )
-        from unhitch.anatomy import render
-
-        return render(self.checkpoint, conversation)
 
 
 def digest(token_ids: Sequence[int]) -> bytes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unhitch.conftest import PromptOf
-from unhitch.protect import Protect, editable_postfix, editable_prefix
+from unhitch.editing.protect import Protect, editable_postfix, editable_prefix
 
 TOOL = {"type": "function", "function": {"name": "lookup", "parameters": {}}}
 

@@ -1,0 +1,1 @@
+"""Tokens that lie near each other in a model's input embeddings."""

@@ -1,0 +1,1 @@
+"""From the body of a chat request to token ids, and where in them the user's words stand."""
