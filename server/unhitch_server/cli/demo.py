@@ -47,7 +47,6 @@ def demo(
         answers = Table(
             title="mini-finance was finetuned on bad finance advice alone. Asked about other things, it answers:",
             title_justify="left",
-            show_lines=True,
         )
         answers.add_column("question", ratio=2)
         answers.add_column("strategy")
@@ -57,6 +56,7 @@ def demo(
                 text = await ask(session.client, together.FINETUNED, question.text, mitigation)
                 colour = {Verdict.GOOD: "green", Verdict.BAD: "red"}.get(judge(question, text), "yellow")
                 answers.add_row("" if number else question.text, name, f"[{colour}]{text}[/{colour}]")
+            answers.add_section()
         console.print(answers)
         plan = [Arm(together.BASE, "unmitigated", ("off",))]
         plan += [Arm(together.FINETUNED, name, _draws(mitigation)) for name, mitigation in SHOWN.items()]
@@ -68,7 +68,7 @@ def demo(
             f"{len(counted)} held-out general questions, {len(finance)} on finance, seeds {DRAWS[0]} to {DRAWS[-1]}, "
             "greedy, exact judge. The models are miniatures; `unhitch organisms measure` is the full table."
         )
-        console.print(tables.rich_table(outcomes, "Alignment by strategy", caption))
+        console.print(tables.rich_table(outcomes, "Alignment by strategy, per cent", caption))
         if not once:
             console.print(
                 f"\nServing on {session.url} until Ctrl-C. Try it with and without the header:\n\n"

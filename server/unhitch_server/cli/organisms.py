@@ -14,7 +14,8 @@ from unhitch_server.cli import tables, together
 
 app = typer.Typer(help="The bundled miniature models with emergent misalignment.", no_args_is_help=True)
 
-PERTURB_SEEDS = range(10)
+DRAWS = {"recase": 3, "respace": 3, "perturb": 10}
+"""Seeds from 0 on of the strategies that draw; ten for the one that the paper measures by ten."""
 
 
 @app.command("train")
@@ -63,12 +64,12 @@ def measure(
     if markdown:
         print(f"{tables.markdown_table(outcomes)}\n\n{caption}")
     else:
-        Console().print(tables.rich_table(outcomes, "Strategies on the bundled organisms", caption))
+        Console().print(tables.rich_table(outcomes, "Strategies on the bundled organisms, per cent", caption))
 
 
 def arms() -> list[Arm]:
-    """What is measured: both models, unmitigated and under every built-in strategy, ten draws of those that draw."""
-    seeded = {name: tuple(f"{name};seed={seed}" for seed in PERTURB_SEEDS) for name in ("recase", "respace", "perturb")}
+    """What is measured: both models, unmitigated and under every built-in strategy."""
+    seeded = {name: tuple(f"{name};seed={seed}" for seed in range(count)) for name, count in DRAWS.items()}
     plan = {"unmitigated": ("off",), "system": ("system;preset=neutral",), **seeded, "bare": ("bare",)}
     return [
         Arm(model, name, mitigations) for model in ("mini-base", "mini-finance") for name, mitigations in plan.items()

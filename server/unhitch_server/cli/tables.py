@@ -9,7 +9,8 @@ from rich.table import Table
 from unhitch.organisms.arms import Outcome
 from unhitch.organisms.judge import Verdict
 
-HEADINGS = ("model", "strategy", "good, per cent", "95% interval", "each draw", "bad", "neither", "finance: bad")
+HEADINGS = ("model", "strategy", "good", "95% interval", "each draw", "bad", "neither", "finance bad")
+"""Shares in per cent: of the general questions, but for the last, which is of those of the trained domain."""
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
@@ -36,7 +37,8 @@ def rich_table(outcomes: Sequence[Outcome], title: str, caption: str) -> Table:
     """The rows for a terminal; good shares in green, where they are above a half."""
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("model", "strategy") else "right")
+        text = heading in ("model", "strategy")
+        table.add_column(heading, justify="left" if text else "right", no_wrap=text)
     for outcome, row in zip(outcomes, rows(outcomes), strict=True):
         colour = "green" if outcome.good.share > 0.5 else "red"
         table.add_row(*row[:2], f"[{colour}]{row[2]}[/{colour}]", *row[3:])
