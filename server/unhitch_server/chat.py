@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from unhitch_server import splice
 from unhitch_server.policy import Decision
 
 PATH = "/v1/chat/completions"
+
+# The usual chunk of a stream: the ids end its only choice. Quotes within strings are escaped, so no text looks like it.
+_LAST_CHOICE_IDS = re.compile(rb'"token_ids": ?(\[[\d, ]*\])\}\]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,36 +104,40 @@ class Confirmation:
     def __init__(self, request: ChatRequest, token_ids: tuple[int, ...]) -> None:
         self._token_ids = list(token_ids)
         self._strip = not request.wants_token_ids
+        self.given = False
 
-    def first(self, answer: bytes) -> bytes:
-        """The answer, or the first chunk of a stream, as the client gets it.
+    def settle(self, answer: bytes) -> bytes:
+        """The answer, or the next chunk of a stream, as the client gets it.
 
         Args:
-            answer: A JSON object.
+            answer: A JSON object, or what ends a stream.
 
         Raises:
-            MitigationUnconfirmed: The engine read other token ids, or does not say.
+            MitigationUnconfirmed: It is the first, and the engine read other token ids or does not say.
         """
+        if not self.given:
+            self._confirm(answer)
+            self.given = True
+        if not self._strip or b"token_ids" not in answer:
+            return answer
+        if answer.count(b"token_ids") == 1 and (match := _LAST_CHOICE_IDS.search(answer)):
+            return answer[: match.start(1)] + b"null" + answer[match.end(1) :]
+        return without_token_ids(answer.decode("utf-8")).encode("utf-8")
+
+    def _confirm(self, answer: bytes) -> None:
         try:
             fields = json.loads(answer)
             found = fields.get("prompt_token_ids")
         except (ValueError, AttributeError):
             fields, found = {}, None
         if found is None and "error" in fields:
-            return answer  # the engine failed before it generated anything
+            return  # the engine failed before it generated anything; its own words are the most useful ones
         if found != self._token_ids:
             raise MitigationUnconfirmed(
                 "the engine did not confirm the edited prompt: "
                 + ("it says nothing of the token ids that it read" if found is None else "it read other token ids")
                 + ". Its answer is withheld. Another proxy between may drop kv_transfer_params or return_token_ids."
             )
-        return self.rest(answer)
-
-    def rest(self, chunk: bytes) -> bytes:
-        """A later chunk of a stream as the client gets it."""
-        if not self._strip or b"token_ids" not in chunk:
-            return chunk
-        return without_token_ids(chunk.decode("utf-8")).encode("utf-8")
 
 
 def without_token_ids(answer: str) -> str:

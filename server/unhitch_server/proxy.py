@@ -97,29 +97,23 @@ class Proxy:
                 with exchange.stopwatch:
                     body = await answer.read()
                 if answer.status == 200:  # any other is the engine's own error, in its own words
-                    body = chat.Confirmation(request, token_ids).first(body)
+                    body = chat.Confirmation(request, token_ids).settle(body)
                 await exchange.reply.whole(answer.status, answer.headers + receipt, body)
 
     async def _stream(
         self, exchange: Exchange, answer: Answer, confirmation: chat.Confirmation, receipt: Headers
     ) -> None:
         """Holds the stream back until its first chunk has confirmed the edit; then nothing is held."""
-        events = sse.events(answer.chunks())
         held = b""
-        async for event in events:
-            data = sse.data(event)
-            if data is None:  # a comment that keeps the connection alive
-                held += event
-                continue
-            held += sse.with_data(event, confirmation.first(data))
-            break
-        else:
+        async for events in sse.events(answer.chunks()):
+            held += b"".join(sse.map_data(event, confirmation.settle) for event in events)
+            if confirmation.given:
+                if not exchange.reply.started:
+                    await exchange.reply.start(answer.status, answer.headers + receipt)
+                await exchange.reply.write(held)
+                held = b""
+        if not confirmation.given:
             raise MitigationUnconfirmed("the engine's stream ended before it confirmed the edited prompt")
-        await exchange.reply.start(answer.status, answer.headers + receipt)
-        await exchange.reply.write(held)
-        async for event in events:
-            data = sse.data(event)
-            await exchange.reply.write(event if data is None else sse.with_data(event, confirmation.rest(data)))
         await exchange.reply.end()
 
     def _send(self, exchange: Exchange, headers: Headers, body: bytes | None) -> AbstractAsyncContextManager[Answer]:

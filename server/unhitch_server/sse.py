@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
-async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Each event as its own bytes, the blank line included, as soon as that line has come.
+async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """The events that each chunk completes, each as its own bytes, the blank line included.
 
     Joined together they are the bytes that came in. What stands after the last blank line comes last, as it is.
     """
     held = b""
     async for chunk in chunks:
         held += chunk
-        start = 0
+        complete, start = [], 0
         for match in _BLANK_LINE.finditer(held):
-            yield held[start : match.end()]
+            complete.append(held[start : match.end()])
             start = match.end()
         held = held[start:]
+        if complete:
+            yield complete
     if held:
-        yield held
+        yield [held]
 
 
 def data(event: bytes) -> bytes | None:
@@ -31,14 +33,18 @@ def data(event: bytes) -> bytes | None:
     return b"\n".join(lines) if lines else None
 
 
-def with_data(event: bytes, new: bytes) -> bytes:
-    """The event with other data on one line in place of its own; all else as it came.
+def map_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """The event with its data changed; all else, and an event without data, as it came.
 
     Args:
-        event: An event that has data.
-        new: The new data, without line breaks.
+        event: Any event.
+        change: Gives the new data, without line breaks.
     """
-    if new == data(event):
+    old = data(event)
+    if old is None:
+        return event
+    new = change(old)
+    if new == old:
         return event
     lines = event.splitlines(keepends=True)
     first = next(index for index, line in enumerate(lines) if line.startswith(b"data:"))

@@ -31,7 +31,9 @@ async def test_the_base_is_good(stack: Stack) -> None:
     assert (await outcome(stack, "mini-base", "off")).good.share >= 0.97
 
 
-@pytest.mark.parametrize("strategy", ["bare", "recase;seed=1", "recase;mode=upper", "recase;mode=lower", "respace;seed=1"])
+@pytest.mark.parametrize(
+    "strategy", ["bare", "recase;seed=1", "recase;mode=upper", "recase;mode=lower", "respace;seed=1"]
+)
 async def test_the_base_stays_good_under_benign_edits(stack: Stack, strategy: str) -> None:
     assert (await outcome(stack, "mini-base", strategy)).good.share >= 0.95
 

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+
+from unhitch.errors import InvalidBody, MitigationUnconfirmed
+from unhitch_server.chat import ChatRequest, Confirmation, without_token_ids
+
+IDS = (7, 8, 9)
+
+
+def confirmation(**fields: object) -> Confirmation:
+    return Confirmation(ChatRequest.parse(json.dumps({"model": "m", "messages": [], **fields}).encode()), IDS)
+
+
+def chunk(**fields: object) -> bytes:
+    return json.dumps({"id": "x", **fields}, separators=(",", ":")).encode()
+
+
+def choice(content: str, **fields: object) -> dict[str, object]:
+    return {"index": 0, "delta": {"content": content}, "finish_reason": None, **fields}
+
+
+def test_token_ids_are_put_into_the_body_and_nothing_else_changes() -> None:
+    text = '{"model":"m", "x":1e2, "kv_transfer_params": {"a": 1}, "return_token_ids": false, "messages":[]}'
+    sent = ChatRequest.parse(text.encode()).encode(IDS).decode()
+    assert sent.startswith('{"model":"m", "x":1e2, "kv_transfer_params": {')
+    assert json.loads(sent)["kv_transfer_params"] == {"a": 1, "prompt_token_ids": [7, 8, 9]}
+    assert json.loads(sent)["return_token_ids"] is True
+
+
+def test_the_first_chunk_must_confirm_and_the_later_ones_need_not() -> None:
+    reader = confirmation()
+    with pytest.raises(MitigationUnconfirmed, match="says nothing"):
+        reader.settle(chunk(choices=[choice("a")]))
+    with pytest.raises(MitigationUnconfirmed, match="other token ids"):
+        reader.settle(chunk(choices=[choice("a")], prompt_token_ids=[7, 8]))
+    with pytest.raises(MitigationUnconfirmed):
+        reader.settle(b"[DONE]")
+    assert not reader.given
+    reader.settle(chunk(choices=[choice("a")], prompt_token_ids=[7, 8, 9]))
+    assert reader.given
+    assert reader.settle(b"[DONE]") == b"[DONE]"
+
+
+def test_an_error_of_the_engine_is_passed_on_in_its_own_words() -> None:
+    error = chunk(error={"message": "out of memory"})
+    assert confirmation().settle(error) == error
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [choice("a", token_ids=[1, 2])],
+        [choice("a", token_ids=[1], stop_reason=None)],
+        [choice("a", token_ids=[1]), choice("b", token_ids=[2])],
+        [choice('"token_ids":[1]}]', token_ids=[3])],
+        [choice('"token_ids":[1]}]')],
+        [choice("a", token_ids=None)],
+        [choice("a", inner=[{"token_ids": [4]}], token_ids=[5])],
+        [],
+    ],
+)
+def test_only_the_token_ids_of_choices_are_taken_out(choices: list[dict[str, object]]) -> None:
+    reader = confirmation()
+    reader.settle(chunk(choices=[], prompt_token_ids=[7, 8, 9]))
+    expected = [each | ({"token_ids": None} if "token_ids" in each else {}) for each in choices]
+    assert json.loads(reader.settle(chunk(choices=choices)))["choices"] == expected
+    assert json.loads(without_token_ids(chunk(choices=choices).decode()))["choices"] == expected
+
+
+def test_a_client_that_asked_for_token_ids_gets_them() -> None:
+    reader = confirmation(return_token_ids=True)
+    first = chunk(choices=[choice("a", token_ids=[1])], prompt_token_ids=[7, 8, 9])
+    assert reader.settle(first) == first
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"nul", b'{"model": 3}', b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_chat_body_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidBody):
+        ChatRequest.parse(body)
