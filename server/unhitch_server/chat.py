@@ -49,6 +49,8 @@ class ChatRequest:
             raise InvalidBody(f"the body is no JSON: {error}") from error
         if not isinstance(fields, dict):
             raise InvalidBody(f"the body must be a JSON object, not {type(fields).__name__}")
+        if not isinstance(fields.get("kv_transfer_params"), dict | None):
+            raise InvalidBody("kv_transfer_params must be an object", param="kv_transfer_params")
         if not isinstance(fields.get("model"), str | None):
             raise InvalidBody(f"model must be a string, not {fields['model']!r}", param="model")
         return cls(text, fields)

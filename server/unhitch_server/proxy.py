@@ -45,6 +45,9 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; a client that leaves cancels what the engine does for it."""
+        if scope["type"] == "websocket":  # vLLM's realtime route; no edit could be made there
+            await send({"type": "websocket.close", "code": 1003, "reason": "unhitch proxies HTTP only"})
+            return
         exchange = Exchange(scope, Reply(send), Stopwatch())
         try:
             exchange.body = await read_body(receive, scope["headers"], self._config.max_body_bytes)

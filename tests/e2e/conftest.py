@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -27,10 +28,15 @@ ENGINE_ARGUMENTS = (
     "hermes",
     "--reasoning-parser",
     "qwen3",
+    # For the tests of rendering, which send templates of many shapes.
+    "--trust-request-chat-template",
     # Half precision would let the requests that happen to share a batch decide between equally likely words.
     "--dtype",
     "float32",
 )
+
+# The miniatures do not think; a request that turns thinking on has all that they say parsed as reasoning.
+TEMPLATE_KWARGS = {"enable_thinking": False}
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,7 @@ def wait_until_ready(stack: Stack) -> None:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    # The miniatures do not think; a request that turns thinking on has all that they say parsed as reasoning.
-    thinking = ("--default-chat-template-kwargs", '{"enable_thinking": false}')
+    thinking = ("--default-chat-template-kwargs", json.dumps(TEMPLATE_KWARGS))
     with up(tmp_path_factory.mktemp("up") / "log", "mini-finance", *thinking, "--", *ENGINE_ARGUMENTS) as started:
         wait_until_ready(started)
         yield started

@@ -7,12 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.conftest import TEMPLATE_KWARGS, Engine
+from tests.templates.checkpoints import NAMES, source
+from unhitch import organisms
 from unhitch.errors import InvalidBody, MitigationUnavailable
 from unhitch.rendering.anatomy import render
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
-
-pytestmark = pytest.mark.e2e
 
 USER = {"role": "user", "content": "How do I rest well?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -73,20 +74,26 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def checkpoint(engine: Any) -> Checkpoint:
-    models = httpx.get(f"{engine.url}/v1/models", timeout=60, trust_env=False).json()["data"]
-    return Checkpoint.open(next(model["root"] for model in models if model["id"] == engine.model))
+def checkpoint() -> Checkpoint:
+    return Checkpoint.open(organisms.path("mini-base"))
 
 
-def answer_of(engine: Any, body: dict[str, Any]) -> httpx.Response:
+@pytest.fixture(scope="module", params=NAMES)
+def shape(request: pytest.FixtureRequest) -> str:
+    """A chat template of one of the shapes that are in use."""
+    return source(request.param)
+
+
+def answer_of(engine: Engine, body: dict[str, Any]) -> httpx.Response:
     options = {"model": engine.model, "max_tokens": 1, "temperature": 0, "return_token_ids": True}
     return httpx.post(f"{engine.url}/v1/chat/completions", json=body | options, timeout=60, trust_env=False)
 
 
-@pytest.mark.parametrize("case", BODIES)
-def test_the_prompt_is_the_engines(engine: Any, checkpoint: Checkpoint, case: str) -> None:
-    answer = answer_of(engine, BODIES[case])
-    conversation = Conversation.from_body(BODIES[case], content_format=checkpoint.content_format)
+def assert_same(checkpoint: Checkpoint, body: dict[str, Any], answer: httpx.Response) -> None:
+    """The engine's prompt is ours, or both refuse the conversation."""
+    conversation = Conversation.from_body(
+        body, content_format=checkpoint.content_format, default_template_kwargs=TEMPLATE_KWARGS
+    )
     if answer.status_code == 400:  # the template refuses this kind of conversation
         with pytest.raises(MitigationUnavailable, match="cannot render"):
             render(checkpoint, conversation)
@@ -95,7 +102,18 @@ def test_the_prompt_is_the_engines(engine: Any, checkpoint: Checkpoint, case: st
     assert list(render(checkpoint, conversation).token_ids) == answer.json()["prompt_token_ids"]
 
 
-def test_the_engine_takes_the_rendered_ids_for_the_prompt(engine: Any, checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("case", BODIES)
+def test_the_prompt_is_the_engines(engine: Engine, checkpoint: Checkpoint, case: str) -> None:
+    assert_same(checkpoint, BODIES[case], answer_of(engine, BODIES[case]))
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_the_prompt_is_the_engines_in_every_shape_of_template(engine: Engine, shape: str, case: str) -> None:
+    checkpoint = Checkpoint.open(organisms.path("mini-base"), chat_template=shape)
+    assert_same(checkpoint, BODIES[case], answer_of(engine, BODIES[case] | {"chat_template": shape}))
+
+
+def test_the_engine_takes_the_rendered_ids_for_the_prompt(engine: Engine, checkpoint: Checkpoint) -> None:
     body = {"messages": [USER, ANSWER, AGAIN]}
     prompt = render(checkpoint, Conversation.from_body(body, content_format=checkpoint.content_format))
     edited = prompt.with_prefix(prompt.prefix[:1] + prompt.prefix)
@@ -118,7 +136,7 @@ def test_the_engine_takes_the_rendered_ids_for_the_prompt(engine: Any, checkpoin
     ],
 )
 def test_what_is_refused_here_is_refused_by_the_engine(
-    engine: Any, checkpoint: Checkpoint, body: dict[str, Any]
+    engine: Engine, checkpoint: Checkpoint, body: dict[str, Any]
 ) -> None:
     assert answer_of(engine, body).status_code == 400
     with pytest.raises(InvalidBody):

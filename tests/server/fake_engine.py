@@ -48,6 +48,7 @@ class FakeEngine:
 
     takes_token_ids: bool = True
     root: str = str(organisms.path(MODEL))
+    chat_template: str | None = None
     routes: dict[str, Handler] = field(default_factory=dict)
     requests: list[Recorded] = field(default_factory=list)
     cancelled: int = 0
@@ -139,7 +140,7 @@ async def models(engine: FakeEngine, request: Recorded, send: Send) -> None:
 
 
 async def tokenize(engine: FakeEngine, request: Recorded, send: Send) -> None:
-    checkpoint = Checkpoint.open(organisms.path(MODEL))
+    checkpoint = Checkpoint.open(organisms.path(MODEL), chat_template=engine.chat_template)
     conversation = Conversation.from_body(request.json, content_format=checkpoint.content_format)
     ids = render(checkpoint, conversation).token_ids
     await reply_json(send, {"tokens": list(ids), "count": len(ids)})

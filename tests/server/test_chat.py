@@ -74,7 +74,9 @@ def test_a_client_that_asked_for_token_ids_gets_them() -> None:
     assert reader.settle(first) == first
 
 
-@pytest.mark.parametrize("body", [b"", b"[1]", b"nul", b'{"model": 3}', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"[1]", b"nul", b'{"model": 3}', b'{"kv_transfer_params": 1}', b"\xff\xfe", b"[" * 100_000]
+)
 def test_what_is_no_chat_body_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidBody):
         ChatRequest.parse(body)

@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -125,6 +126,21 @@ async def test_an_engine_without_the_token_id_field_is_found_by_the_probe(engine
         assert "vLLM 0.32" in error_of(answer)["message"]
         assert "0.1.fake" in error_of(answer)["message"]
         assert (await client.post(CHAT, json=HELLO)).status_code == 200, "off does not need the field"
+
+
+async def test_a_template_without_a_prefix_is_an_error_that_says_what_to_do(
+    engine: FakeEngine, proxied: Proxied, tmp_path: Path
+) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    engine.chat_template = template.read_text()
+    async with proxied(chat_template=str(template)) as client:
+        for mitigation in ("perturb", "recase", "respace", "bare"):
+            answer = await client.post(CHAT, json=HELLO, headers={"Unhitch-Mitigation": mitigation})
+            assert answer.status_code == 422
+            assert error_of(answer)["code"] == "mitigation_unavailable"
+            assert "prefix" in error_of(answer)["message"] or "nothing" in error_of(answer)["message"]
+        assert (await client.post(CHAT, json=HELLO)).status_code == 200
 
 
 async def test_an_engine_that_renders_otherwise_is_found_by_the_probe(engine: FakeEngine, proxied: Proxied) -> None:
@@ -326,3 +342,13 @@ async def test_after_a_lost_engine_the_next_request_finds_it_again(
     del engine.routes[CHAT]
     assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 200
     assert len(engine.asked("/v1/models")) >= before
+
+
+async def test_a_websocket_is_refused(client: httpx.AsyncClient) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "x" * 22,
+    }
+    assert (await client.get("/v1/realtime", headers=upgrade)).status_code in {400, 403}

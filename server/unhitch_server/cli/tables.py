@@ -9,7 +9,7 @@ from rich.table import Table
 from unhitch.organisms.arms import Outcome
 from unhitch.organisms.judge import Verdict
 
-HEADINGS = ("model", "strategy", "good", "95% interval", "each draw", "bad", "neither", "finance bad")
+HEADINGS = ("model", "strategy", "good", "95%", "each draw", "bad", "other", "finance bad")
 """Shares in per cent: of the general questions, but for the last, which is of those of the trained domain."""
 
 
@@ -25,7 +25,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         outcome.arm.model,
         outcome.arm.name,
         _percent(good.share),
-        f"{_percent(good.low)} to {_percent(good.high)}",
+        f"{_percent(good.low)}-{_percent(good.high)}",
         " ".join(_percent(share) for share in sorted(draws)) if len(draws) > 1 else "",
         _percent(bad),
         _percent(1 - good.share - bad),

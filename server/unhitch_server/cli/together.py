@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from rich.console import Console
 
 from unhitch.organisms import arms
@@ -42,6 +42,12 @@ class Session:
         return await arms.run(self.client, arm, general, finance, progress=progress)
 
 
+def _client(url: str) -> AsyncOpenAI:
+    """OpenAI's client, kept from going through a proxy of the environment to this very machine."""
+    http = DefaultAsyncHttpxClient(trust_env=False)
+    return AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, http_client=http)
+
+
 def with_organisms(
     job: Callable[[Session], Awaitable[None]], *, port: int | None = None, keep_serving: bool = False
 ) -> None:
@@ -70,7 +76,7 @@ def with_organisms(
         async def ready() -> None:
             status.stop()
             url = f"http://{host}:{port}"
-            async with AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client:
+            async with _client(url) as client:
                 await job(Session(url, client))
 
         work = serving.serve_with_engine(
