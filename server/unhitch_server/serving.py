@@ -102,11 +102,12 @@ async def serve_with_engine(
         EngineStartError: The engine could not be started, or ended by itself; the message has its own words.
         UnhitchError: The proxy could not start.
     """
+    address = _bound(proxy.config)  # a taken port is better found before the engine loads than after
     async with stop_signal() as stopped, EngineProcess(command, url) as engine:
         await first_of(engine.healthy(timeout_seconds=ENGINE_START_SECONDS, waiting=waiting), stopped.wait())
         if stopped.is_set():
             return
-        async with listening(proxy) as ended:
+        async with listening(proxy, address) as ended:
             await first_of(ready(), stopped.wait(), engine.ended())
             if keep_serving or not engine.alive:
                 await first_of(stopped.wait(), engine.ended(), ended.wait())
@@ -115,13 +116,17 @@ async def serve_with_engine(
 
 
 @asynccontextmanager
-async def listening(proxy: Server) -> AsyncIterator[asyncio.Event]:
+async def listening(proxy: Server, address: socket.socket | None = None) -> AsyncIterator[asyncio.Event]:
     """The server, listening, for as long as the block lasts; gives an event that is set should it end by itself.
+
+    Args:
+        proxy: The server.
+        address: A bound socket; without it, one is bound to the server's host and port.
 
     Raises:
         UnhitchError: It could not start; most often another program has the port.
     """
-    task = asyncio.create_task(proxy.serve(sockets=[_bound(proxy.config.host, proxy.config.port)]))
+    task = asyncio.create_task(proxy.serve(sockets=[address or _bound(proxy.config)]))
     ended = asyncio.Event()
     task.add_done_callback(lambda _: ended.set())
     while not proxy.started and not task.done():  # noqa: ASYNC110 - uvicorn offers no event for it
@@ -135,14 +140,19 @@ async def listening(proxy: Server) -> AsyncIterator[asyncio.Event]:
         await task
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bound(config: uvicorn.Config) -> socket.socket:
+    """A socket that has the address and does not listen yet."""
+    host, port = config.host, config.port
+    address = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        address.bind((host, port))
     except OSError as error:
+        address.close()
         raise UnhitchError(
             f"the proxy cannot listen on {host}:{port} ({error.strerror}); is the port taken? Name another with --port."
         ) from error
+    return address
 
 
 @asynccontextmanager

@@ -44,12 +44,14 @@ def test_what_the_user_got_wrong_is_said_in_one_line_without_a_traceback(argumen
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_that_is_taken_is_said_before_anything_is_started() -> None:
     import socket
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = run("serve", "--upstream", "http://127.0.0.1:9", "--port", str(taken.getsockname()[1]))
-    assert done.returncode == 1
-    assert "is the port taken?" in done.stderr
+        port = str(taken.getsockname()[1])
+        for command in (("serve", "--upstream", "http://127.0.0.1:9"), ("up", "mini-base")):
+            done = run(*command, "--port", port)
+            assert done.returncode == 1
+            assert "is the port taken?" in done.stderr
