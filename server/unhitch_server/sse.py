@@ -13,18 +13,20 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
 
     Joined together they are the bytes that came in. What stands after the last blank line comes last, as it is.
     """
-    held = b""
+    held = bytearray()
     async for chunk in chunks:
+        # A blank line may begin in what is held; what lies further back has been searched already.
+        searched = max(0, len(held) - 3)
         held += chunk
         complete, start = [], 0
-        for match in _BLANK_LINE.finditer(held):
-            complete.append(held[start : match.end()])
+        for match in _BLANK_LINE.finditer(held, searched):
+            complete.append(bytes(held[start : match.end()]))
             start = match.end()
-        held = held[start:]
         if complete:
+            del held[:start]
             yield complete
     if held:
-        yield [held]
+        yield [bytes(held)]
 
 
 def data(event: bytes) -> bytes | None:
