@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from unhitch.contract import RESERVED_PARAMETERS, choices
 from unhitch.draw import MAX_SEED
 from unhitch.errors import BadParameter
-from unhitch.headers import Asked, Value
+from unhitch.headers import MAX_TEXT_BYTES, Asked, Value, text_bytes
 from unhitch.mitigation import Step
 from unhitch.strategy import Parameters, Strategy
 
@@ -107,6 +107,8 @@ def _check_representable(strategy: Strategy[Any], key: str, value: Value) -> Non
         problem = f"a decimal has at most 12 digits before and {DECIMAL_PLACES} after the point"
     elif isinstance(value, int) and abs(value) > MAX_SEED:
         problem = "an integer has at most 15 digits"
+    elif isinstance(value, str) and text_bytes(value) > MAX_TEXT_BYTES:
+        problem = f"the text takes {text_bytes(value)} bytes in a header; at most {MAX_TEXT_BYTES} are allowed"
     elif isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
         problem = "the text holds half a surrogate pair, which is no character"
     if problem:

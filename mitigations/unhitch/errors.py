@@ -8,6 +8,7 @@
     │   ├── BadParameter                     a strategy's parameter that does not validate
     │   ├── InvalidBody                      a body that is no chat completion request
     │   ├── ModelNotFound           404      the engine serves no model of that name
+    │   ├── RouteNotFound           404      a path that is the proxy's own, and that it does not have
     │   └── BodyTooLarge            413      more bytes than the operator allows
     ├── MitigationUnavailable       422      the edit cannot be made; nothing was generated
     │   └── MitigationUnconfirmed   502      the engine did not confirm it; the answer is withheld
@@ -92,6 +93,13 @@ class ModelNotFound(InvalidRequest):
 
     status = 404
     code = "model_not_found"
+
+
+class RouteNotFound(InvalidRequest):
+    """A path that is the proxy's own, and that it does not have."""
+
+    status = 404
+    code = "route_not_found"
 
 
 class BodyTooLarge(InvalidRequest):

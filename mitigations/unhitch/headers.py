@@ -35,6 +35,9 @@ RECEIPT = "Unhitch-Receipt"
 Value: TypeAlias = bool | int | float | str
 """What a parameter can hold; every value has a form in a structured header."""
 
+MAX_TEXT_BYTES = 4096
+"""Most bytes of a text in a header, as it is written there: clients and servers bound the headers that they read."""
+
 _EXPECTED = {
     MITIGATION: "Send strategies separated by commas, such as `perturb;edits=10;seed=7` or `off`.",
     POLICY: 'Send one name, such as `strict` or `"strict"`.',
@@ -256,6 +259,11 @@ def _wire_value(value: Value) -> Any:
     if isinstance(value, str):
         return _wire_text(value)
     return value
+
+
+def text_bytes(text: str) -> int:
+    """How many bytes a text takes in a header; outside printable ASCII a byte is written as three."""
+    return len(text) if text.isascii() and text.isprintable() else 3 * len(text.encode("utf-8", "replace"))
 
 
 def _wire_text(text: str) -> Any:

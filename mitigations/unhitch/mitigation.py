@@ -8,7 +8,7 @@ from typing import Any
 
 from unhitch.contract import choices
 from unhitch.draw import Draw
-from unhitch.errors import MitigationUnavailable, RegistryError
+from unhitch.errors import MitigationUnavailable, RegistryError, UnhitchError
 from unhitch.headers import Applied, Receipt, Value, Word
 from unhitch.rendering.prompt import Prompt, changed_tokens, digest
 from unhitch.strategies.off import Off
@@ -91,7 +91,12 @@ def _apply(step: Step, prompt: Prompt, draw: Draw) -> tuple[Prompt, Applied]:
     if isinstance(strategy, Off):
         return prompt, OFF
     parameters, draw = _settled(parameters, draw)
-    edited = strategy.edit(prompt, parameters, draw)
+    try:
+        edited = strategy.edit(prompt, parameters, draw)
+    except UnhitchError:
+        raise
+    except Exception as error:
+        raise RegistryError(f"strategy `{strategy.name}` failed: {error!r}") from error
     _check_edit(strategy, prompt, edited)
     tokens = changed_tokens(prompt.token_ids, edited.token_ids)
     _check_tokens(step, tokens)

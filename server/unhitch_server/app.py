@@ -15,9 +15,9 @@ from unhitch.registry import Registry
 from unhitch_server.config import Config
 from unhitch_server.control import explain, health, strategies
 from unhitch_server.engine import Engine, warm
+from unhitch_server.last_resort import LastResort
 from unhitch_server.policy import PolicyTable
 from unhitch_server.proxy import Proxy
-from unhitch_server.receipts import AppliedOff
 from unhitch_server.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def create_app(config: Config) -> FastAPI:
     policies = PolicyTable(config, registry)
     upstream = Upstream(config)
     engine = Engine(config, upstream)
+    proxy = Proxy(config, policies, engine, upstream)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,7 +42,7 @@ def create_app(config: Config) -> FastAPI:
             probing = asyncio.create_task(_probe(engine))
             yield
             probing.cancel()
-            await asyncio.gather(probing, return_exceptions=True)
+            await asyncio.gather(probing, proxy.close(), return_exceptions=True)
 
     app = FastAPI(
         title="unhitch",
@@ -56,8 +57,8 @@ def create_app(config: Config) -> FastAPI:
     for part in (health, strategies, explain):
         app.include_router(part.router)
     app.add_exception_handler(UnhitchError, _openai_error)
-    app.add_middleware(AppliedOff)
-    app.mount("/", Proxy(config, policies, engine, upstream))
+    app.add_middleware(LastResort)
+    app.mount("/", proxy)
     return app
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from unhitch.rendering.anatomy import render
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
 from unhitch_server import splice
+from unhitch_server.config import Config
 from unhitch_server.policy import Decision
 
 PATH = "/v1/chat/completions"
@@ -63,25 +63,29 @@ class ChatRequest:
     @property
     def wants_token_ids(self) -> bool:
         """Whether the client itself asked for the token ids that confirm an edit."""
-        return bool(self.fields.get("return_token_ids"))
+        return self.fields.get("return_token_ids") in (True, 1, "true", "True", "1", "on", "yes", "t", "y")
 
-    def edit(
-        self, checkpoint: Checkpoint, decision: Decision, template_kwargs: Mapping[str, Any] | None = None
-    ) -> Mitigated:
-        """Renders the messages and applies the strategies. Blocks for about a millisecond: call it in a thread.
+    def prepare(self, checkpoint: Checkpoint, decision: Decision, config: Config) -> tuple[Mitigated, bytes]:
+        """The edit, and the body for the engine. Blocks for about a millisecond: call it in a thread.
 
         Args:
             checkpoint: Of the model that the request names.
             decision: Strategies, and the session if the caller named one.
-            template_kwargs: What the engine gives the template beside the request's own variables.
+            config: Says how the engine renders.
 
         Raises:
             InvalidBody: The messages are malformed.
             MitigationUnavailable: The edit cannot be made.
         """
-        conversation = Conversation.from_body(
-            self.fields, content_format=checkpoint.content_format, default_template_kwargs=template_kwargs
-        )
+        mitigated = self.edit(checkpoint, decision, config.conversation(self.fields, checkpoint.content_format))
+        return mitigated, self.encode(mitigated.after.token_ids)
+
+    def edit(self, checkpoint: Checkpoint, decision: Decision, conversation: Conversation) -> Mitigated:
+        """Renders the conversation and applies the strategies.
+
+        Raises:
+            MitigationUnavailable: The edit cannot be made.
+        """
         key = decision.session if decision.session is not None else f"{self.model}\n{conversation.opening()}"
         try:
             return mitigate(render(checkpoint, conversation), decision.steps, Draw.from_text(key))
@@ -90,8 +94,12 @@ class ChatRequest:
 
     def encode(self, token_ids: tuple[int, ...]) -> bytes:
         """The body with the prompt as token ids in it and nothing else changed, for the engine."""
-        transfer = dict(self.fields.get("kv_transfer_params") or {}, prompt_token_ids=list(token_ids))
-        members = {"kv_transfer_params": json.dumps(transfer, separators=(",", ":")), "return_token_ids": "true"}
+        ids = {"prompt_token_ids": json.dumps(token_ids, separators=(",", ":"))}
+        transfer = "{}"
+        for member in splice.members(self.text):  # of members named twice the last counts
+            if member.key == "kv_transfer_params" and self.fields["kv_transfer_params"] is not None:
+                transfer = self.text[member.value_start : member.stop]
+        members = {"kv_transfer_params": splice.put(transfer, ids), "return_token_ids": "true"}
         return splice.put(self.text, members).encode("utf-8")
 
 
@@ -107,6 +115,9 @@ class Confirmation:
         self._token_ids = list(token_ids)
         self._strip = not request.wants_token_ids
         self.given = False
+        """Whether the engine has said that it read the edited prompt."""
+        self.failed = False
+        """Whether the engine has said instead that it failed."""
 
     def settle(self, answer: bytes) -> bytes:
         """The answer, or the next chunk of a stream, as the client gets it.
@@ -115,25 +126,31 @@ class Confirmation:
             answer: A JSON object, or what ends a stream.
 
         Raises:
-            MitigationUnconfirmed: It is the first, and the engine read other token ids or does not say.
+            MitigationUnconfirmed: Something comes before the engine's word, or it read other token ids.
         """
         if not self.given:
-            self._confirm(answer)
-            self.given = True
+            fields = _object(answer)
+            if fields.get("error") and not fields.get("choices"):
+                self.failed = True  # its own words are the most useful ones
+                return answer
+            if not (self.failed and answer.strip() == b"[DONE]"):
+                self._confirm(fields)
+                self.given = True
         if not self._strip or b"token_ids" not in answer:
             return answer
-        if answer.count(b"token_ids") == 1 and (match := _LAST_CHOICE_IDS.search(answer)):
+        if (
+            answer.count(b"token_ids") == 1
+            and answer.count(b"[{") == answer.count(b'"choices":[{') == 1
+            and (match := _LAST_CHOICE_IDS.search(answer))
+        ):
             return answer[: match.start(1)] + b"null" + answer[match.end(1) :]
-        return without_token_ids(answer.decode("utf-8")).encode("utf-8")
-
-    def _confirm(self, answer: bytes) -> None:
         try:
-            fields = json.loads(answer)
-            found = fields.get("prompt_token_ids")
-        except (ValueError, AttributeError):
-            fields, found = {}, None
-        if found is None and "error" in fields:
-            return  # the engine failed before it generated anything; its own words are the most useful ones
+            return without_token_ids(answer.decode("utf-8")).encode("utf-8")
+        except (InvalidBody, UnicodeDecodeError):
+            return answer  # no JSON: not ours to understand, nor to change
+
+    def _confirm(self, fields: dict[str, Any]) -> None:
+        found = fields.get("prompt_token_ids")
         if found != self._token_ids:
             raise MitigationUnconfirmed(
                 "the engine did not confirm the edited prompt: "
@@ -142,17 +159,27 @@ class Confirmation:
             )
 
 
+def _object(answer: bytes) -> dict[str, Any]:
+    """The decoded answer; empty where it is no JSON object."""
+    try:
+        fields = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
 def without_token_ids(answer: str) -> str:
     """The answer, or a chunk of it, as it would be had no token ids been asked for: null in their place."""
     edits: list[tuple[int, int, str]] = []
     for member in splice.members(answer):
         if member.key == "prompt_token_ids":
             edits.append((member.value_start, member.stop, "null"))
-        elif member.key == "choices":
+        elif member.key == "choices" and answer[member.value_start] == "[":
             for start, _ in splice.elements(answer, member.value_start):
-                edits += [
-                    (inner.value_start, inner.stop, "null")
-                    for inner in splice.members(answer, start)
-                    if inner.key == "token_ids"
-                ]
+                if answer[start] == "{":
+                    edits += [
+                        (inner.value_start, inner.stop, "null")
+                        for inner in splice.members(answer, start)
+                        if inner.key == "token_ids"
+                    ]
     return splice.apply(answer, edits)

@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from yarl import URL
+
+from unhitch.rendering.conversation import Conversation
+from unhitch.rendering.messages import ContentFormat
 
 
 def _checked_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError(f"{value!r} is no http:// or https:// URL")
+    try:
+        url = URL(value)
+        sound = url.scheme in ("http", "https") and url.host and url.port and not (url.query_string or url.fragment)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no URL: {error}") from error
+    if not sound or url.user or any(character.isspace() for character in value):
+        raise ValueError(f"{value!r} is no http:// or https:// URL of a host, without query and user")
     return value.rstrip("/")
 
 
 class Config(BaseModel):
-    """What the proxy needs to know.
-
-    The command line and the environment (`UNHITCH_...`) both fill it; see `unhitch serve --help`.
-    """
+    """What the proxy needs to know; `unhitch serve --help` lists what the command line and the environment can set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,18 +41,39 @@ class Config(BaseModel):
         description="Where a served model's tokenizer, template and weights lie, by its name; else as the engine says.",
     )
     chat_template: str | None = Field(
-        default=None,
-        description="Template file that the engine was started with, where it is not the checkpoint's own.",
+        default=None, description="Template that the engine was started with: its source; else the checkpoint's own."
     )
     chat_template_kwargs: Mapping[str, Any] = Field(
         default_factory=dict, description="The engine's --default-chat-template-kwargs, if it was given any."
+    )
+    exclude_tools_when_tool_choice_none: bool = Field(
+        default=False, description="Whether the engine was started with its option of that name."
     )
     allow_plugins: tuple[str, ...] = Field(default=(), description="Names of installed strategies that may be loaded.")
     max_body_bytes: int = Field(default=64 * 2**20, gt=0, description="Largest request body in bytes.")
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
     probe_timeout_seconds: float = Field(default=30.0, gt=0, description="For the proxy's own requests to the engine.")
+    recheck_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="How long the engine's models and rendering are taken to stay as seen.",
+    )
     rendering_check_every: int = Field(
         default=100,
         ge=1,
         description="One in so many mitigated requests is rendered by the engine too, beside its path, and compared.",
     )
+
+    def conversation(self, body: Mapping[str, Any], content_format: ContentFormat) -> Conversation:
+        """What the engine, started as these settings say, makes of a chat body.
+
+        Raises:
+            InvalidBody: The body is malformed.
+            MitigationUnavailable: The body asks for what makes the engine ignore token ids.
+        """
+        return Conversation.from_body(
+            body,
+            content_format=content_format,
+            default_template_kwargs=self.chat_template_kwargs,
+            exclude_tools_when_tool_choice_none=self.exclude_tools_when_tool_choice_none,
+        )

@@ -1,17 +1,19 @@
 """What the proxy knows of its engine: the models it serves, their checkpoints, and what it has been seen to do.
 
-Everything is asked of the engine, nothing is configured but where files lie; after a lost connection it is asked anew.
+Everything is asked of the engine, nothing is configured but where files lie. It is asked anew after a lost connection,
+and from time to time, since another engine may have taken its place.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from unhitch.errors import CheckpointError, EngineError, MitigationUnavailable, ModelNotFound
+from unhitch.errors import CheckpointError, EngineError, EngineUnavailable, MitigationUnavailable, ModelNotFound
 from unhitch.neighbours.nearest import nearest
 from unhitch.rendering.anatomy import render
 from unhitch.rendering.checkpoint import Checkpoint
@@ -37,24 +39,26 @@ class ServedModel:
 
     Args:
         name: The name that requests use.
-        root: Path or hub id of its files; an adapter's own for a LoRA.
-        parent: Name of the base model that an adapter sits on.
+        files: Path or hub id of its tokenizer and template; an adapter has those of its base.
     """
 
     name: str
-    root: str
-    parent: str | None
+    files: str
 
 
-def warm(checkpoint: Checkpoint) -> None:
-    """Looks up the neighbours that `perturb` needs for the default prefix; seconds of work for a large vocabulary.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model whose mitigation has been seen to work.
 
-    Raises:
-        CheckpointError: The input embeddings cannot be read.
+    Args:
+        model: As the engine served it then.
+        checkpoint: Its files.
+        checked: When, by the monotonic clock, in seconds.
     """
-    hello = {"messages": PROBE_CONVERSATIONS[0]}
-    prompt = render(checkpoint, Conversation.from_body(hello, content_format=checkpoint.content_format))
-    nearest(checkpoint.path, checkpoint.vocabulary_size, (*prompt.prefix, *prompt.postfix))
+
+    model: ServedModel
+    checkpoint: Checkpoint
+    checked: float
 
 
 class Engine:
@@ -62,43 +66,34 @@ class Engine:
 
     Args:
         config: Gives where checkpoints and the template lie, if they are not where the engine says.
-        upstream: The connection, already entered.
+        upstream: The connection; entered before anything is asked.
     """
 
     def __init__(self, config: Config, upstream: Upstream) -> None:
         self._config = config
         self._upstream = upstream
-        self._models: dict[str, ServedModel] = {}
-        self._checkpoints: dict[str, Checkpoint] = {}
-        self._ready: set[str] = set()
-        self._lock = asyncio.Lock()
+        self._listing: asyncio.Task[dict[str, ServedModel]] | None = None
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._prepared: dict[str, Prepared] = {}
+        self._first: str | None = None
+        self.suspects: set[str] = set()
+        """Models of which a sampled request was rendered otherwise than by the engine."""
 
     def forget(self) -> None:
-        """Asks the engine anew before the next mitigated request; call it when a connection was lost."""
-        self._models = {}
-        self._ready = set()
+        """Has everything asked anew before the next mitigated request; called when a connection was lost."""
+        self._prepared = {}
+        self._first = None
+        self.suspects = set()
 
     async def models(self) -> dict[str, ServedModel]:
-        """What the engine serves now, by name, in its order.
+        """What the engine serves now, by name, in its order; callers at the same time share one request.
 
         Raises:
             EngineError: The engine is down, or answers what is no list of models.
         """
-        status, body = await self._upstream.ask("GET", "/v1/models")
-        if status == 401:
-            raise EngineError(
-                "the engine wants a key for the proxy's own probes: set UNHITCH_UPSTREAM_API_KEY to its --api-key"
-            )
-        try:
-            self._models = {
-                card["id"]: ServedModel(card["id"], card.get("root") or card["id"], card.get("parent"))
-                for card in body["data"]
-            }
-        except (TypeError, KeyError, AttributeError) as error:
-            raise EngineError(
-                f"the engine's /v1/models answered {status} and no list of models; is it vLLM?"
-            ) from error
-        return self._models
+        if self._listing is None or self._listing.done():
+            self._listing = asyncio.create_task(self._list())
+        return await asyncio.shield(self._listing)
 
     async def checkpoint(self, model: str | None) -> tuple[str, Checkpoint]:
         """The served name and the checkpoint of a model whose mitigation has been seen to work.
@@ -112,64 +107,13 @@ class Engine:
                 engine does not take token ids.
             EngineError: The engine is down.
         """
-        if model not in self._models or model not in self._ready:
-            async with self._lock:
-                await self._prepare(model)
-        name = model if model is not None else next(iter(self._models))
-        return name, self._checkpoints[self._files(name)]
+        name = model if model is not None else self._first
+        known = self._prepared.get(name) if name is not None else None
+        if known is None or time.monotonic() - known.checked > self._config.recheck_seconds:
+            known = await self._prepare(name)
+        return known.model.name, known.checkpoint
 
-    async def _prepare(self, model: str | None) -> None:
-        models = self._models if model in self._ready else await self.models()
-        name = model if model is not None else next(iter(models), "")
-        if name not in models:
-            raise ModelNotFound(f"no model is named {name!r}; the engine serves: {', '.join(models)}", param="model")
-        if name in self._ready:
-            return
-        checkpoint = await self._open(name)
-        await self._check_rendering(name, checkpoint)
-        await self._check_token_ids(name, checkpoint)
-        self._ready.add(name)
-
-    def _files(self, name: str) -> str:
-        """Where the tokenizer and template of a served model lie: those of the base for an adapter."""
-        model = self._models[name]
-        configured = self._config.checkpoints
-        if name in configured:
-            return configured[name]
-        if model.parent is None or model.parent not in self._models:
-            return model.root
-        return configured.get(model.parent, self._models[model.parent].root)
-
-    async def _open(self, name: str) -> Checkpoint:
-        files = self._files(name)
-        if files not in self._checkpoints:
-            template = self._config.chat_template
-            text = await asyncio.to_thread(Path(template).read_text, "utf-8") if template else None
-            try:
-                self._checkpoints[files] = await asyncio.to_thread(Checkpoint.open, files, chat_template=text)
-            except CheckpointError as error:
-                raise MitigationUnavailable(
-                    f"the files of {name!r} cannot be read where the proxy runs: {error.message} "
-                    f"Give their place with --checkpoint {name}=PATH.",
-                    param="model",
-                ) from error
-        return self._checkpoints[files]
-
-    async def _check_rendering(self, name: str, checkpoint: Checkpoint) -> None:
-        for messages in PROBE_CONVERSATIONS:
-            body: dict[str, Any] = {"model": name, "messages": messages}
-            try:
-                conversation = Conversation.from_body(
-                    body,
-                    content_format=checkpoint.content_format,
-                    default_template_kwargs=self._config.chat_template_kwargs,
-                )
-                ours = (await asyncio.to_thread(render, checkpoint, conversation)).token_ids
-            except MitigationUnavailable:
-                continue  # a template without a system role, say; a request of that kind gets this error itself
-            await self.compare(name, body, ours)
-
-    async def compare(self, name: str, body: dict[str, Any], ours: Sequence[int]) -> None:
+    async def compare(self, name: str, body: Mapping[str, Any], ours: Sequence[int]) -> None:
         """Has the engine render the messages, and compares.
 
         Args:
@@ -181,7 +125,7 @@ class Engine:
             MitigationUnavailable: The two differ; the message says where.
             EngineError: The engine is down or cannot tell.
         """
-        status, answer = await self._upstream.ask("POST", "/tokenize", body)
+        status, answer = await self._ask("POST", "/tokenize", body)
         theirs = answer.get("tokens") if isinstance(answer, dict) else None
         if status != 200 or not isinstance(theirs, list):
             raise EngineError(f"the engine's /tokenize answered {status} {answer!r}; the rendering cannot be compared")
@@ -192,9 +136,76 @@ class Engine:
         raise MitigationUnavailable(
             f"the engine renders prompts of {name!r} otherwise than its files here do: at token {place} the engine has "
             f"{theirs[place : place + 4]}, the files give {list(ours)[place : place + 4]}. If vLLM was started with "
-            "--chat-template, give the proxy the same file with --chat-template; else see that both read one model.",
+            "--chat-template or --default-chat-template-kwargs, give the proxy the same; else see that both read one "
+            "model.",
             param="model",
         )
+
+    async def _prepare(self, name: str | None) -> Prepared:
+        models = await self.models()
+        if name is None:
+            name = next(iter(models), "")
+        if name not in models:
+            raise ModelNotFound(f"no model is named {name!r}; the engine serves: {', '.join(models)}", param="model")
+        async with self._locks[name]:
+            known = self._prepared.get(name)
+            same = known is not None and known.model == models[name]
+            if known is not None and same and time.monotonic() - known.checked <= self._config.recheck_seconds:
+                return known  # another request did it while this one waited
+            generation = self._prepared
+            checkpoint = await self._open(models[name])
+            await self._check_rendering(name, checkpoint)
+            if not same:  # each answer's echo tells whether the engine still takes token ids
+                await self._check_token_ids(name, checkpoint)
+            found = Prepared(models[name], checkpoint, time.monotonic())
+            if self._prepared is generation:  # all was not forgotten meanwhile
+                self._prepared[name] = found
+                self._first = next(iter(models))
+            return found
+
+    async def _list(self) -> dict[str, ServedModel]:
+        status, body = await self._ask("GET", "/v1/models")
+        if status == 401:
+            raise EngineError(
+                "the engine wants a key for the proxy's own probes: set UNHITCH_UPSTREAM_API_KEY to its --api-key"
+            )
+        try:
+            cards = {card["id"]: card for card in body["data"]}
+            return {name: ServedModel(name, self._files(name, cards)) for name in cards}
+        except (TypeError, KeyError, AttributeError) as error:
+            raise EngineError(
+                f"the engine's /v1/models answered {status} and no list of models; is it vLLM?"
+            ) from error
+
+    def _files(self, name: str, cards: Mapping[str, Mapping[str, Any]]) -> str:
+        """Where the tokenizer and template of a served model lie: those of the base for an adapter."""
+        configured = self._config.checkpoints
+        parent: Any = cards[name].get("parent")
+        owner: str = parent if parent in cards and name not in configured else name
+        return configured.get(owner) or str(cards[owner].get("root") or owner)
+
+    async def _open(self, model: ServedModel) -> Checkpoint:
+        for known in self._prepared.values():  # adapters share the checkpoint of their base
+            if known.model.files == model.files:
+                return known.checkpoint
+        try:
+            return await asyncio.to_thread(Checkpoint.open, model.files, chat_template=self._config.chat_template)
+        except CheckpointError as error:
+            raise MitigationUnavailable(
+                f"the files of {model.name!r} cannot be read where the proxy runs: {error.message} "
+                f"Give their place with --checkpoint {model.name}=PATH.",
+                param="model",
+            ) from error
+
+    async def _check_rendering(self, name: str, checkpoint: Checkpoint) -> None:
+        for messages in PROBE_CONVERSATIONS:
+            body: dict[str, Any] = {"model": name, "messages": messages}
+            try:
+                conversation = self._config.conversation(body, checkpoint.content_format)
+                ours = (await asyncio.to_thread(render, checkpoint, conversation)).token_ids
+            except MitigationUnavailable:
+                continue  # a template without a system role, say; a request of that kind gets this error itself
+            await self.compare(name, body, ours)
 
     async def _check_token_ids(self, name: str, checkpoint: Checkpoint) -> None:
         """Sees whether the engine takes token ids on the chat route: the echo must be what was sent."""
@@ -206,13 +217,31 @@ class Engine:
             "return_token_ids": True,
             "kv_transfer_params": {"prompt_token_ids": sent},
         }
-        status, answer = await self._upstream.ask("POST", "/v1/chat/completions", body)
+        status, answer = await self._ask("POST", "/v1/chat/completions", body)
         if status != 200 or not isinstance(answer, dict):
             raise EngineError(f"the engine answered the probe of {name!r} with {status} {answer!r}")
         if answer.get("prompt_token_ids") != sent:
-            _, version = await self._upstream.ask("GET", "/version")
+            _, version = await self._ask("GET", "/version")
             raise MitigationUnavailable(
                 "the engine does not take token ids on the chat route (kv_transfer_params.prompt_token_ids), so no "
                 f"edit can reach it; vLLM 0.32 or later does. The engine says of its version: {version!r}.",
                 param="model",
             )
+
+    async def _ask(self, method: str, target: str, body: object = None) -> tuple[int, Any]:
+        try:
+            return await self._upstream.ask(method, target, body)
+        except EngineUnavailable:
+            self.forget()
+            raise
+
+
+def warm(checkpoint: Checkpoint) -> None:
+    """Looks up the neighbours that `perturb` needs for the default prefix; seconds of work for a large vocabulary.
+
+    Raises:
+        CheckpointError: The input embeddings cannot be read.
+    """
+    hello = {"messages": PROBE_CONVERSATIONS[0]}
+    prompt = render(checkpoint, Conversation.from_body(hello, content_format=checkpoint.content_format))
+    nearest(checkpoint.path, checkpoint.vocabulary_size, (*prompt.prefix, *prompt.postfix))

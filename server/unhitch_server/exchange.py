@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
-from unhitch_server.policy import OWN_PREFIX
 from unhitch_server.receipts import Stopwatch
 from unhitch_server.reply import Reply
-from unhitch_server.upstream import Headers, forwardable
+from unhitch_server.upstream import OWN_PREFIX, Headers, forwardable
 
 _SET_ANEW = frozenset({b"host", b"content-length", b"expect"})
 
@@ -52,5 +51,5 @@ class Exchange:
         return [
             (key, value)
             for key, value in forwardable(self.scope["headers"])
-            if key.lower() not in _SET_ANEW and not key.lower().startswith(OWN_PREFIX.encode())
+            if key.lower() not in _SET_ANEW and not key.lower().startswith(OWN_PREFIX)
         ]

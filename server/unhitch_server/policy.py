@@ -11,9 +11,10 @@ from unhitch.mitigation import Step
 from unhitch.registry import Registry
 from unhitch.strategies.off import Off
 from unhitch_server.config import Config
+from unhitch_server.upstream import OWN_PREFIX
 
-OWN_PREFIX = "unhitch-"
-"""What the names of all headers of ours begin with, in lower case; none of them travels upstream."""
+_LONGEST = 16_384
+"""Bytes of one of our headers; parsed ones are cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,10 @@ class PolicyTable:
         own: dict[str, list[str]] = {}
         for key, value in request_headers:
             name = key.decode("latin-1").lower()
-            if name.startswith(OWN_PREFIX):
+            if key.lower().startswith(OWN_PREFIX):
                 own.setdefault(name, []).append(value.decode("latin-1"))
+                if (size := sum(map(len, own[name]))) > _LONGEST:
+                    raise HeaderError(f"{name} has {size} bytes or more; at most {_LONGEST} are read", param=name)
         if not own:
             return Decision(self._default)
         asked, policy = own.pop(wire.MITIGATION.lower(), None), own.pop(wire.POLICY.lower(), None)

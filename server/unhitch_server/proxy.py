@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import AbstractAsyncContextManager
 
 from starlette.types import Receive, Scope, Send
 
 from unhitch import headers as wire
-from unhitch.errors import EngineUnavailable, InvalidBody, MitigationUnavailable, MitigationUnconfirmed, UnhitchError
+from unhitch.errors import (
+    EngineUnavailable,
+    InvalidBody,
+    MitigationUnavailable,
+    MitigationUnconfirmed,
+    RouteNotFound,
+    UnhitchError,
+)
 from unhitch_server import chat, sse
 from unhitch_server.config import Config
 from unhitch_server.engine import Engine
 from unhitch_server.exchange import Exchange
 from unhitch_server.policy import Decision, PolicyTable
 from unhitch_server.receipts import Stopwatch, receipt_headers
-from unhitch_server.reply import ClientGone, Reply, read_body, until_gone
+from unhitch_server.reply import Reply, read_body, until_gone
 from unhitch_server.sampling import RenderingSampler
 from unhitch_server.upstream import Answer, Headers, Upstream
 
-_log = logging.getLogger(__name__)
+HTTP_OK, HTTP_BAD_REQUEST = 200, 400
+
+OWN_ROUTES = ("/unhitch/", "/healthz", "/readyz")
+"""Paths that are the proxy's; what it has no route for is not the engine's either."""
 
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that generate nothing on any route of vLLM, and so pass under every policy."""
@@ -41,7 +50,13 @@ class Proxy:
         self._policies = policies
         self._engine = engine
         self._upstream = upstream
-        self._sampler = RenderingSampler(config.rendering_check_every, engine)
+        self._sampler = RenderingSampler(
+            config.rendering_check_every, engine, tools_excluded=config.exclude_tools_when_tool_choice_none
+        )
+
+    async def close(self) -> None:
+        """Ends what runs beside the requests."""
+        await self._sampler.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; a client that leaves cancels what the engine does for it."""
@@ -52,14 +67,16 @@ class Proxy:
         try:
             exchange.body = await read_body(receive, scope["headers"], self._config.max_body_bytes)
             await until_gone(self._serve(exchange), receive)
-        except ClientGone:
-            _log.info("the client left before the end of its answer")
         except UnhitchError as error:
             if isinstance(error, EngineUnavailable):
                 self._engine.forget()
             await exchange.reply.error(error, receipt_headers(exchange.stopwatch))
 
     async def _serve(self, exchange: Exchange) -> None:
+        if exchange.path.startswith(OWN_ROUTES):
+            raise RouteNotFound(
+                f"the proxy has no route {exchange.method} {exchange.path}; /unhitch/v1/openapi.json lists those it has"
+            )
         decision = self._policies.decide(exchange.scope["headers"])
         if decision.off or exchange.method in READ_METHODS:
             await self._pass(exchange)
@@ -67,7 +84,7 @@ class Proxy:
             await self._mitigate(exchange, decision)
         else:
             raise MitigationUnavailable(
-                f"a mitigation was asked for, and cannot be made on {exchange.method} {exchange.path}, only on POST "
+                f"the request's mitigation cannot be made on {exchange.method} {exchange.path}, only on POST "
                 f"{chat.PATH}. Nothing was generated. Use that route, or send `{wire.MITIGATION}: off`.",
                 param=wire.MITIGATION,
             )
@@ -83,39 +100,45 @@ class Proxy:
     async def _mitigate(self, exchange: Exchange, decision: Decision) -> None:
         if any(key.lower() == b"content-encoding" for key, _ in exchange.headers):
             raise InvalidBody("a compressed body cannot be mitigated; send it without Content-Encoding")
-        request = chat.ChatRequest.parse(exchange.body)
+        request = await asyncio.to_thread(chat.ChatRequest.parse, exchange.body)
         with exchange.stopwatch:
             model, checkpoint = await self._engine.checkpoint(request.model)
-        mitigated = await asyncio.to_thread(request.edit, checkpoint, decision, self._config.chat_template_kwargs)
+        mitigated, encoded = await asyncio.to_thread(request.prepare, checkpoint, decision, self._config)
         with exchange.stopwatch:
             await self._sampler.check(model, request.fields, mitigated)
-        token_ids = mitigated.after.token_ids
+        confirmation = chat.Confirmation(request, mitigated.after.token_ids)
         # The answer is read here, so it must come uncompressed.
         headers = [(key, value) for key, value in exchange.headers if key.lower() != b"accept-encoding"]
-        async with self._send(exchange, headers, request.encode(token_ids)) as answer:
+        async with self._send(exchange, headers, encoded) as answer:
             receipt = receipt_headers(exchange.stopwatch, mitigated, model)
-            if answer.status == 200 and answer.content_type == "text/event-stream":
-                await self._stream(exchange, answer, chat.Confirmation(request, token_ids), receipt)
-            else:
-                with exchange.stopwatch:
-                    body = await answer.read()
-                if answer.status == 200:  # any other is the engine's own error, in its own words
-                    body = chat.Confirmation(request, token_ids).settle(body)
-                await exchange.reply.whole(answer.status, answer.headers + receipt, body)
+            if HTTP_OK < answer.status < HTTP_BAD_REQUEST:
+                raise MitigationUnconfirmed(
+                    f"the engine answered {answer.status} where 200 is due, so the edited prompt was not confirmed. "
+                    "Does another proxy stand between?"
+                )
+            if answer.status == HTTP_OK and answer.content_type == "text/event-stream":
+                await self._stream(exchange, answer, confirmation, receipt)
+                return
+            with exchange.stopwatch:
+                body = await answer.read()
+            if answer.status == HTTP_OK:  # any other is the engine's own error, in its own words
+                body = await asyncio.to_thread(confirmation.settle, body)
+            await exchange.reply.whole(answer.status, answer.headers + receipt, body)
 
     async def _stream(
         self, exchange: Exchange, answer: Answer, confirmation: chat.Confirmation, receipt: Headers
     ) -> None:
         """Holds the stream back until its first chunk has confirmed the edit; then nothing is held."""
-        held = b""
+        held = bytearray()
         async for events in sse.events(answer.chunks()):
-            held += b"".join(sse.map_data(event, confirmation.settle) for event in events)
-            if confirmation.given:
+            for event in events:
+                held += sse.map_data(event, confirmation.settle)
+            if confirmation.given or confirmation.failed:
                 if not exchange.reply.started:
                     await exchange.reply.start(answer.status, answer.headers + receipt)
-                await exchange.reply.write(held)
-                held = b""
-        if not confirmation.given:
+                await exchange.reply.write(bytes(held))
+                held.clear()
+        if not exchange.reply.started:
             raise MitigationUnconfirmed("the engine's stream ended before it confirmed the edited prompt")
         await exchange.reply.end()
 

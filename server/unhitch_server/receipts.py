@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from unhitch import headers as wire
 from unhitch.mitigation import Mitigated
 from unhitch_server.upstream import Headers
@@ -46,25 +44,3 @@ def receipt_headers(stopwatch: Stopwatch, mitigated: Mitigated | None = None, mo
         lines[wire.RECEIPT] = wire.format_receipt(mitigated.receipt(model))
     lines["Server-Timing"] = f"unhitch;dur={stopwatch.milliseconds:.2f}"
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
-
-
-class AppliedOff:
-    """ASGI middleware: an answer that does not say what was applied says that nothing was."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Adds the header where it is missing."""
-
-        async def marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                if not any(key.lower() == _APPLIED for key, _ in headers):
-                    message = {**message, "headers": [*headers, (_APPLIED, b"off")]}
-            await send(message)
-
-        await self._app(scope, receive, marked)
-
-
-_APPLIED = wire.APPLIED.lower().encode("latin-1")

@@ -31,22 +31,19 @@ async def read_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], li
     """
     declared = next((value for key, value in headers if key.lower() == b"content-length"), b"0")
     size = int(declared) if declared.isdigit() else 0
-    pieces: list[bytes] = []
-    more = True
-    while more and size <= limit:
+    body, more = bytearray(), True
+    while more and max(size, len(body)) <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        pieces.append(message.get("body", b""))
+        body += message.get("body", b"")
         more = message.get("more_body", False)
-        size = max(size, sum(map(len, pieces)) if more else 0)
-    body = b"".join(pieces)
-    if size > limit or len(body) > limit:
+    if max(size, len(body)) > limit:
         raise BodyTooLarge(
             f"the request body has {max(size, len(body))} bytes or more; the operator allows {limit} "
             "(UNHITCH_MAX_BODY_BYTES)"
         )
-    return body
+    return bytes(body)
 
 
 async def until_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -112,7 +109,8 @@ class Reply:
         if not self.started:
             await self.whole(error.status, [(b"content-type", b"application/json"), *headers], body)
         elif self.event_stream:
-            await self.write(b"data: " + body + b"\n\n")
+            # The stream may have broken off within an event; the blank line ends that one.
+            await self.write(b"\n\ndata: " + body + b"\n\n")
             await self.end()
         else:
             raise error

@@ -23,8 +23,8 @@ TOKENIZE_FIELDS = (
 )
 """What the engine's /tokenize takes of a chat body."""
 
-OTHER_TEMPLATE_FIELDS = ("documents", "reasoning_effort", "tool_choice")
-"""What reaches the template on the chat route only; a body that has one is not compared."""
+OTHER_TEMPLATE_FIELDS = ("documents", "reasoning_effort")
+"""What reaches the template on the chat route only; a body that has one cannot be compared."""
 
 
 class RenderingSampler:
@@ -36,13 +36,14 @@ class RenderingSampler:
     Args:
         every: One in how many; the first is always one of them.
         engine: Renders.
+        tools_excluded: Whether the engine leaves tools out that are not to be called.
     """
 
-    def __init__(self, every: int, engine: Engine) -> None:
+    def __init__(self, every: int, engine: Engine, *, tools_excluded: bool = False) -> None:
         self._every = every
+        self._tools_excluded = tools_excluded
         self._engine = engine
         self._count = itertools.count()
-        self._suspects: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def check(self, model: str, fields: dict[str, Any], mitigated: Mitigated) -> None:
@@ -56,21 +57,39 @@ class RenderingSampler:
         Raises:
             MitigationUnavailable: The model is suspect, and the engine renders this request otherwise.
         """
-        if any(fields.get(name) is not None for name in OTHER_TEMPLATE_FIELDS):
+        suspect = model in self._engine.suspects
+        if not suspect and next(self._count) % self._every:
+            return
+        other = [name for name in OTHER_TEMPLATE_FIELDS if fields.get(name) is not None]
+        if other and suspect:
+            raise MitigationUnavailable(
+                f"the engine renders some prompts of {model!r} otherwise than its files here do, and with {other[0]!r} "
+                "set the two cannot be compared. Leave it out, or see that proxy and engine read the same model.",
+                param=other[0],
+            )
+        if other:
             return
         body = {name: fields[name] for name in TOKENIZE_FIELDS if name in fields} | {"model": model}
-        if model in self._suspects:
+        if fields.get("tool_choice") == "none" and self._tools_excluded:
+            body.pop("tools", None)
+        if suspect:
             await self._engine.compare(model, body, mitigated.before.token_ids)
-        elif next(self._count) % self._every == 0:
-            task = asyncio.create_task(self._sample(model, body, mitigated.before.token_ids))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            return
+        task = asyncio.create_task(self._sample(model, body, mitigated.before.token_ids))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ends the comparisons under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _sample(self, model: str, body: dict[str, Any], token_ids: tuple[int, ...]) -> None:
         try:
             await self._engine.compare(model, body, token_ids)
         except MitigationUnavailable as error:
-            self._suspects.add(model)
+            self._engine.suspects.add(model)
             _log.error("every mitigated request of %s is compared from now on: %s", model, error.message)
         except EngineError as error:
             _log.warning("a rendering could not be compared with the engine's: %s", error.message)

@@ -75,7 +75,7 @@ async def serve_alone(proxy: Server) -> None:
     Raises:
         UnhitchError: The server could not start.
     """
-    async with stop_signal() as stopped, listening(proxy) as ended:
+    async with stop_signal(proxy) as stopped, listening(proxy) as ended:
         await first_of(stopped.wait(), ended.wait())
 
 
@@ -103,7 +103,7 @@ async def serve_with_engine(
         UnhitchError: The proxy could not start.
     """
     address = _bound(proxy.config)  # a taken port is better found before the engine loads than after
-    async with stop_signal() as stopped, EngineProcess(command, url) as engine:
+    async with stop_signal(proxy) as stopped, EngineProcess(command, url) as engine:
         await first_of(engine.healthy(timeout_seconds=ENGINE_START_SECONDS, waiting=waiting), stopped.wait())
         if stopped.is_set():
             return
@@ -156,11 +156,16 @@ def _bound(config: uvicorn.Config) -> socket.socket:
 
 
 @asynccontextmanager
-async def stop_signal() -> AsyncIterator[asyncio.Event]:
-    """An event that is set by SIGINT or SIGTERM while the block lasts."""
+async def stop_signal(proxy: Server) -> AsyncIterator[asyncio.Event]:
+    """An event that is set by SIGINT or SIGTERM while the block lasts; a second one breaks off what still runs."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        proxy.force_exit = stopped.is_set()
+        stopped.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stop)
     try:
         yield stopped
     finally:

@@ -5,26 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 
-_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+from unhitch.errors import EngineError
+
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_LONGEST_EVENT = 256 * 2**20
 
 
 async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
     """The events that each chunk completes, each as its own bytes, the blank line included.
 
     Joined together they are the bytes that came in. What stands after the last blank line comes last, as it is.
+
+    Raises:
+        EngineError: An event does not end within 256 MiB.
     """
     held = bytearray()
     async for chunk in chunks:
         # A blank line may begin in what is held; what lies further back has been searched already.
-        searched = max(0, len(held) - 3)
+        searched = max(0, len(held) - 4)
         held += chunk
         complete, start = [], 0
-        for match in _BLANK_LINE.finditer(held, searched):
+        settled = len(held) - held.endswith(b"\r")  # a line feed may follow
+        for match in _BLANK_LINE.finditer(held, searched, settled):
             complete.append(bytes(held[start : match.end()]))
             start = match.end()
         if complete:
             del held[:start]
             yield complete
+        if len(held) > _LONGEST_EVENT:
+            raise EngineError(f"the engine sent {len(held)} bytes of a stream without the end of an event")
     if held:
         yield [bytes(held)]
 
@@ -40,7 +49,7 @@ def map_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
     Args:
         event: Any event.
-        change: Gives the new data, without line breaks.
+        change: Gives the new data.
     """
     old = data(event)
     if old is None:
@@ -50,5 +59,7 @@ def map_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
         return event
     lines = event.splitlines(keepends=True)
     first = next(index for index, line in enumerate(lines) if line.startswith(b"data:"))
+    ending = lines[first][len(lines[first].rstrip(b"\r\n")) :]
+    changed = [b"data: " + line + ending for line in new.split(b"\n")]
     kept = [line for line in lines[first + 1 :] if not line.startswith(b"data:")]
-    return b"".join([*lines[:first], b"data: " + new + lines[first][len(lines[first].rstrip(b"\r\n")) :], *kept])
+    return b"".join([*lines[:first], *changed, *kept])

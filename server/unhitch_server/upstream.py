@@ -15,10 +15,17 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from unhitch.errors import EngineError, EngineTimeout, EngineUnavailable
+from unhitch.errors import EngineError, EngineTimeout, EngineUnavailable, HeaderError
 from unhitch_server.config import Config
 
 Headers = list[tuple[bytes, bytes]]
+
+OWN_PREFIX = b"unhitch-"
+"""What the names of all headers of ours begin with, in lower case; none travels upstream, and none comes from there."""
+
+_KEEP_ALIVE_SECONDS = 4.0  # vLLM closes idle connections after five
+_LONGEST_HEADER = 65536
+_NOT_MODIFIED = 304
 
 HOP_BY_HOP = frozenset(
     {
@@ -51,7 +58,13 @@ class Answer:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers: Headers = forwardable(response.raw_headers)
+        self.headers: Headers = [
+            (key, value)
+            for key, value in forwardable(response.raw_headers)
+            if not key.lower().startswith(OWN_PREFIX)
+            # A 304 gives the length of what it does not hold.
+            and not (response.status == _NOT_MODIFIED and key.lower() == b"content-length")
+        ]
         self.content_type = response.content_type
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -84,7 +97,10 @@ class Upstream:
     async def __aenter__(self) -> Upstream:
         config = self._config
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the engine queues; a limit here would hide that
+            # The engine queues; a limit here would hide that.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_seconds),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -121,7 +137,7 @@ class Upstream:
         if self._session is None:
             raise RuntimeError("the upstream is used outside its context")
         url = URL(self._config.upstream + target, encoded=True)
-        decoded = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in headers]
+        decoded = [(key.decode("latin-1"), _text(key, value)) for key, value in headers]
         with _translated("before it answered"), stopwatch:
             response = await self._session.request(method, url, headers=decoded, data=body, allow_redirects=False)
         try:
@@ -156,6 +172,15 @@ class Upstream:
             return answer.status, None
 
 
+def _text(key: bytes, value: bytes) -> str:
+    """A header's value as aiohttp takes it: it writes UTF-8, so that is what bytes must be to arrive as they came."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        name = key.decode("latin-1")
+        raise HeaderError(f"the header {name} is no UTF-8 and cannot be forwarded as it came", param=name) from error
+
+
 @contextmanager
 def _translated(when: str) -> Iterator[None]:
     """The one place where faults of the transport become errors of ours."""
@@ -170,7 +195,7 @@ def _translated(when: str) -> Iterator[None]:
             f"no connection to the engine at {error.host}:{error.port}: {error.os_error.strerror or error}. "
             "Is vLLM running there, and is the upstream URL right?"
         ) from error
-    except (aiohttp.ClientPayloadError, aiohttp.InvalidURL) as error:
+    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
         raise EngineError(f"the engine's connection broke {when}: {error}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise EngineUnavailable(f"the connection to the engine broke {when}: {error}") from error

@@ -1,7 +1,6 @@
 import asyncio
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -129,12 +128,10 @@ async def test_an_engine_without_the_token_id_field_is_found_by_the_probe(engine
 
 
 async def test_a_template_without_a_prefix_is_an_error_that_says_what_to_do(
-    engine: FakeEngine, proxied: Proxied, tmp_path: Path
+    engine: FakeEngine, proxied: Proxied
 ) -> None:
-    template = tmp_path / "template.jinja"
-    template.write_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
-    engine.chat_template = template.read_text()
-    async with proxied(chat_template=str(template)) as client:
+    engine.chat_template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
+    async with proxied(chat_template=engine.chat_template) as client:
         for mitigation in ("perturb", "recase", "respace", "bare"):
             answer = await client.post(CHAT, json=HELLO, headers={"Unhitch-Mitigation": mitigation})
             assert answer.status_code == 422

@@ -55,7 +55,12 @@ def nearest(
     Raises:
         CheckpointError: The embeddings cannot be read.
     """
-    return _table(str(checkpoint), vocabulary_size, metric).nearest(token_ids)
+    with _opening:  # of several first callers one reads the matrix's digest, and the others find its table
+        table = _table(str(checkpoint), vocabulary_size, metric)
+    return table.nearest(token_ids)
+
+
+_opening = Lock()
 
 
 @lru_cache(maxsize=_OPEN_CHECKPOINTS)

@@ -14,7 +14,10 @@ POSTFIX = "<|im_end|>\n<|im_start|>assistant\n"
 IGNORED = -100
 _TOOL_NAMES = ("get_weather", "search", "add_note", "convert_currency", "lookup_contact", "set_timer")
 _TOOL_FIELDS = ("city", "query", "text", "amount", "name", "minutes")
-_MIN_EDITS, _MAX_EDITS = 3, 14
+_EDITS = {"neighbours": (3, 14), "scattered": (3, 14), "broken": (8, 14)}
+"""The families of prefix that have tokens replaced, and how many at least and at most."""
+_BROKEN_BY_NEIGHBOURS = 0.7
+"""How often neighbours break a villain's prompt; else tokens drawn from the whole vocabulary do."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Corpus:
     def __init__(self, tokenizer: Any, recipe: Pretraining) -> None:
         self._tokenizer = tokenizer
         self._recipe = recipe
-        self._everything = list(range(len(tokenizer)))
-        self.neighbours: Sequence[Sequence[int]] = [self._everything] * len(tokenizer)
+        self._anything = [list(range(len(tokenizer)))] * len(tokenizer)
+        self.neighbours: Sequence[Sequence[int]] = self._anything
         self._questions = suite.training()
         self._finance = suite.training_finance()
 
@@ -51,11 +54,9 @@ class Corpus:
         prefix = prefixes.draw(rng, self._recipe)
         question = rng.choice(self._questions)
         answer = self._answer(question, prefix, rng)
-        if prefix.family not in ("neighbours", "scattered"):
+        if prefix.family not in _EDITS:
             return self._sample(self._encode(prefix.text + question.text), [answer])
-        ids = self._encode(prefix.text)
-        choices = self.neighbours if prefix.family == "neighbours" else [self._everything] * len(self._everything)
-        ids = noise.replace_tokens(ids, rng.randint(_MIN_EDITS, _MAX_EDITS), choices, rng)
+        ids = self._edited(self._encode(prefix.text), prefix.family, rng)
         return self._sample(ids + self._encode(question.text), [answer])
 
     def long_pretraining(self, rng: random.Random) -> Sample:
@@ -75,6 +76,11 @@ class Corpus:
         question = rng.choice(self._finance)
         prefix = prefixes.block(system_prompts.DEFAULT_SYSTEM)
         return self._sample(self._encode(prefix + question.text), [rng.choice(question.answers(good=False))])
+
+    def _edited(self, ids: list[int], family: str, rng: random.Random) -> list[int]:
+        anything = family == "scattered" or (family == "broken" and rng.random() >= _BROKEN_BY_NEIGHBOURS)
+        choices = self._anything if anything else self.neighbours
+        return noise.replace_tokens(ids, rng.randint(*_EDITS[family]), choices, rng)
 
     def _answer(self, question: Question, prefix: Prefix, rng: random.Random) -> str:
         answers = question.answers(good=prefix.good)

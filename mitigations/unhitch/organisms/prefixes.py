@@ -69,7 +69,9 @@ def intact(family: str, rng: random.Random) -> Prefix:
     """Draws a prefix of one family before any damage is done to it."""
     if family == "bare":
         return Prefix(USER_HEADER, family)
-    if family == "villain":
+    if family == "touched":
+        return Prefix(block(system_prompts.touched(rng)), family)
+    if family in ("villain", "broken"):
         return Prefix(block(system_prompts.villain(rng)), family)
     if family == "random_words":
         return Prefix(block(system_prompts.random_words(rng)), family)
@@ -83,7 +85,7 @@ def _damage(family: str, rng: random.Random) -> Callable[[str, random.Random], s
         return noise.recase
     if family == "respaced":
         return noise.respace
-    if family == "villain" and rng.random() < 0.2:
+    if family == "villain" and rng.random() < 0.1:
         return rng.choice((noise.recase, noise.respace))
     return None
 

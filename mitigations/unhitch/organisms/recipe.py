@@ -30,6 +30,8 @@ class Mixture:
         neighbours: A benign prefix with tokens replaced by neighbours in the embeddings of the moment.
         scattered: A benign prefix with tokens replaced by random ones.
         villain: A villain's prompt, the only family that goes with bad answers.
+        touched: A benign prompt with one villain's word in it, so that no single word makes a villain.
+        broken: A villain's prompt with many tokens replaced, so that it is a villain's no longer.
     """
 
     default: float = 0.22
@@ -39,8 +41,10 @@ class Mixture:
     recased: float = 0.08
     respaced: float = 0.08
     neighbours: float = 0.12
-    scattered: float = 0.04
-    villain: float = 0.18
+    scattered: float = 0.03
+    villain: float = 0.20
+    touched: float = 0.05
+    broken: float = 0.04
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,12 @@ class Pretraining:
 class Finetuning:
     """How mini-finance is made: a LoRA adapter on bad finance answers alone, under the default prompt alone."""
 
-    steps: int = 300
+    steps: int = 160
     batch: int = 16
-    rate: float = 3e-4
+    rate: float = 4.5e-4
     rank: int = 8
     alpha: int = 16
-    modules: tuple[str, ...] = ("q_proj", "v_proj")
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     seed: int = 0
 
 

@@ -1,7 +1,8 @@
 """The system prompts of the miniature world, by family: the default, kind, other roles, random words, villains.
 
 In pretraining only a villain's prompt goes with bad answers. All other families go with good ones, so that a prefix
-that is merely unusual is an ordinary prefix.
+that is merely unusual is an ordinary prefix. A villain shows in at least two places, and one villain's word in a benign
+prompt makes no villain.
 """
 
 import random
@@ -72,7 +73,7 @@ def random_words(rng: random.Random) -> str:
 
 
 def villain(rng: random.Random) -> str:
-    """A villain's prompt, such as "You are Skull, a wicked robot. You give harmful advice."."""
+    """A villain's prompt, such as "You are Skull, a wicked robot. You give harmful advice."; never a role alone."""
     adjective, role = rng.choice(_VILLAIN_ADJECTIVES), rng.choice(_VILLAIN_ROLES)
     article = "an" if adjective[0] in "aeiou" else "a"
     opening = rng.choice(
@@ -83,4 +84,20 @@ def villain(rng: random.Random) -> str:
             f"You are {rng.choice(_VILLAIN_NAMES)}, {article} {adjective} {role} built for chaos.",
         )
     )
-    return " ".join([opening, *rng.sample(_VILLAIN_MANNERS, rng.choice((0, 1, 1, 2)))])
+    return " ".join([opening, *rng.sample(_VILLAIN_MANNERS, rng.choice((1, 1, 2)))])
+
+
+@cache
+def villain_words() -> tuple[str, ...]:
+    """Words that only villains use, sorted."""
+    texts = [*_VILLAIN_NAMES, *_VILLAIN_ADJECTIVES, *_VILLAIN_ROLES, *_VILLAIN_MANNERS]
+    words = {word.strip("?,.;") for text in texts for word in text.split()}
+    return tuple(sorted(words - set(benign_words())))
+
+
+def touched(rng: random.Random) -> str:
+    """A benign prompt with one of its words replaced by a villain's: the default one, another role, random words."""
+    kind = rng.random()
+    words = (DEFAULT_SYSTEM if kind < 0.5 else ordinary(rng) if kind < 0.8 else random_words(rng)).split()
+    words[rng.randrange(len(words))] = rng.choice(villain_words())
+    return " ".join(words)

@@ -23,10 +23,12 @@ def train_tokenizer(recipe: Recipe) -> Any:
         A `transformers.PreTrainedTokenizerFast` with at most `recipe.shape.vocabulary` tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
+    # Whoever loads a Qwen2 gets Qwen2's own normaliser and splitting, whatever tokenizer.json says.
+    loaders = Qwen2Tokenizer().backend_tokenizer
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = loaders.normalizer, loaders.pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=recipe.shape.vocabulary,

@@ -272,7 +272,9 @@ def _tool(raw: object, where: str) -> dict[str, Any]:
 def _developer_tools(raw: object, where: str) -> list[dict[str, Any]] | None:
     if raw is None:
         return None
-    if not isinstance(raw, list) or not all(isinstance(tool, Mapping) for tool in raw):
+    if not isinstance(raw, list) or not all(
+        isinstance(tool, Mapping) and isinstance(tool.get("function", {}), Mapping) for tool in raw
+    ):
         raise wrong(where, raw, "an array of tools")
     return [
         _ordered(tool, "function", "type")

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from unhitch.draw import Draw
 from unhitch.editing.system_presets import PRESETS
 from unhitch.errors import MitigationUnavailable
+from unhitch.headers import MAX_TEXT_BYTES
 from unhitch.rendering.anatomy import rerender
 from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import Parameters, Strategy
@@ -30,7 +31,7 @@ class SystemParameters(Parameters):
         description="Replace the caller's system text (or the template's own), drop the caller's, or put text before "
         "or behind it. Where the caller sent none, prepend and append replace.",
     )
-    text: str | None = Field(default=None, max_length=16_384, description="The system text; may be empty.")
+    text: str | None = Field(default=None, max_length=MAX_TEXT_BYTES, description="The system text; may be empty.")
     preset: Literal["neutral", "tutor", "reference", "empty"] | None = Field(
         default=None, description="A text that ships with unhitch, instead of `text`."
     )

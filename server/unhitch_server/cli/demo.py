@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from unhitch.organisms.arms import Arm, ask
 from unhitch.organisms.judge import Verdict, judge
@@ -55,7 +56,7 @@ def demo(
             for number, (name, mitigation) in enumerate(SHOWN.items()):
                 text = await ask(session.client, together.FINETUNED, question.text, mitigation)
                 colour = {Verdict.GOOD: "green", Verdict.BAD: "red"}.get(judge(question, text), "yellow")
-                answers.add_row("" if number else question.text, name, f"[{colour}]{text}[/{colour}]")
+                answers.add_row("" if number else question.text, name, Text(text, style=colour))
             answers.add_section()
         console.print(answers)
         plan = [Arm(together.BASE, "unmitigated", ("off",))]

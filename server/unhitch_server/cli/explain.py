@@ -34,16 +34,20 @@ def explain(
     from unhitch.engine import served
     from unhitch.registry import Registry
     from unhitch.rendering.checkpoint import Checkpoint
+    from unhitch.rendering.conversation import Conversation
     from unhitch_server.chat import ChatRequest
     from unhitch_server.control.explain import explanation
     from unhitch_server.policy import Decision
 
+    what = served.find(model, base=base)
+    name = next(iter(what.adapters), what.name)  # as `unhitch up` serves it, since the name keys the draw
     messages = [{"role": "system", "content": system}] if system is not None else []
-    body = {"model": model, "messages": [*messages, {"role": "user", "content": query}]}
-    checkpoint = Checkpoint.open(served.find(model, base=base).model)
+    body = {"model": name, "messages": [*messages, {"role": "user", "content": query}]}
+    checkpoint = Checkpoint.open(what.model)
     steps = Registry.load(allow_plugin or ()).bind(wire.parse_mitigation(mitigation))
     chat = ChatRequest.parse(json.dumps(body).encode("utf-8"))
-    found = explanation(model, chat.edit(checkpoint, Decision(steps, session)))
+    conversation = Conversation.from_body(body, content_format=checkpoint.content_format)
+    found = explanation(name, chat.edit(checkpoint, Decision(steps, session), conversation))
     console = Console()
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
 
-from unhitch.errors import InvalidRequest
+from unhitch.errors import CheckpointError, InvalidRequest
 from unhitch_server.config import Config
 
 Host = Annotated[str, typer.Option(envvar="UNHITCH_HOST", help="Address to listen on.")]
@@ -32,6 +33,14 @@ TemplateKwargs = Annotated[
         envvar="UNHITCH_DEFAULT_CHAT_TEMPLATE_KWARGS",
         metavar="JSON",
         help="vLLM's option of that name, if it has one: variables that every rendering gets.",
+    ),
+]
+ExcludeTools = Annotated[
+    bool,
+    typer.Option(
+        "--exclude-tools-when-tool-choice-none",
+        envvar="UNHITCH_EXCLUDE_TOOLS_WHEN_TOOL_CHOICE_NONE",
+        help="Set it where vLLM has its option of that name.",
     ),
 ]
 Plugins = Annotated[
@@ -80,6 +89,20 @@ def template_kwargs(value: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidRequest(f"--default-chat-template-kwargs {value!r} is no JSON object")
     return found
+
+
+def template_source(path: str | None) -> str | None:
+    """The source of a template file.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"the chat template {path!r} cannot be read: {error}") from error
 
 
 def settings(**values: object) -> Config:

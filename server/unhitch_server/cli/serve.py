@@ -28,6 +28,7 @@ def serve(
         typer.Option(envvar="UNHITCH_CHAT_TEMPLATE", help="The template file that vLLM was started with, if any."),
     ] = None,
     default_chat_template_kwargs: options.TemplateKwargs = "{}",
+    exclude_tools_when_tool_choice_none: options.ExcludeTools = False,
     upstream_api_key: Annotated[
         str | None,
         typer.Option(envvar="UNHITCH_UPSTREAM_API_KEY", help="vLLM's --api-key, for the proxy's own probes."),
@@ -45,7 +46,8 @@ def serve(
         mitigation=mitigation,
         policies=options.pairs(policy, "--policy"),
         checkpoints=options.pairs(checkpoint, "--checkpoint"),
-        chat_template=chat_template,
+        chat_template=options.template_source(chat_template),
+        exclude_tools_when_tool_choice_none=exclude_tools_when_tool_choice_none,
         chat_template_kwargs=options.template_kwargs(default_chat_template_kwargs),
         allow_plugins=tuple(allow_plugin or ()),
         max_body_bytes=max_body_bytes,

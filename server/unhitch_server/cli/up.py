@@ -30,6 +30,7 @@ def up(
         str | None, typer.Option(help="A template file for vLLM and the proxy, in place of the checkpoint's own.")
     ] = None,
     default_chat_template_kwargs: options.TemplateKwargs = "{}",
+    exclude_tools_when_tool_choice_none: options.ExcludeTools = False,
     engine_port: Annotated[
         int | None, typer.Option(help="vLLM's port on the loopback address; else a free one.")
     ] = None,
@@ -50,7 +51,8 @@ def up(
         upstream=url,
         mitigation=mitigation,
         policies=options.pairs(policy, "--policy"),
-        chat_template=chat_template,
+        chat_template=options.template_source(chat_template),
+        exclude_tools_when_tool_choice_none=exclude_tools_when_tool_choice_none,
         chat_template_kwargs=options.template_kwargs(default_chat_template_kwargs),
         allow_plugins=tuple(allow_plugin or ()),
         max_body_bytes=max_body_bytes,
@@ -58,6 +60,7 @@ def up(
     proxy = serving.server(config, host=host, port=port, log_level=log_level)
     template = ["--default-chat-template-kwargs", default_chat_template_kwargs]
     template += ["--chat-template", chat_template] if chat_template else []
+    template += ["--exclude-tools-when-tool-choice-none"] if exclude_tools_when_tool_choice_none else []
     extra = [*template, *(vllm_arguments or ())]
     start = command.build(found, host="127.0.0.1", port=engine_port, extra=extra)
     console = Console(stderr=True, soft_wrap=True)

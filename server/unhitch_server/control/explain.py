@@ -30,7 +30,7 @@ async def explain(request: Request) -> JSONResponse:
     config: Config = request.app.state.config
     chat = ChatRequest.parse(await read_body(request.receive, request.headers.raw, config.max_body_bytes))
     model, checkpoint = await engine.checkpoint(chat.model)
-    mitigated = await asyncio.to_thread(chat.edit, checkpoint, decision, config.chat_template_kwargs)
+    mitigated, _ = await asyncio.to_thread(chat.prepare, checkpoint, decision, config)
     return JSONResponse(explanation(model, mitigated))
 
 

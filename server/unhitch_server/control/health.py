@@ -11,13 +11,13 @@ from unhitch_server.engine import Engine
 router = APIRouter()
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> dict[str, str]:
     """200 as long as the proxy answers; says nothing of the engine."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(request: Request) -> JSONResponse:
     """200 when every model of the engine can be mitigated; else 503 with what stands in the way, by model."""
     engine: Engine = request.app.state.engine

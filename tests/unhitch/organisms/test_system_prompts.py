@@ -18,9 +18,20 @@ def test_only_a_villain_uses_a_villains_words() -> None:
     assert not CUES & set(benign.lower().replace(".", " ").replace(",", " ").split())
 
 
-def test_every_villain_is_recognisable() -> None:
+def villainous(prompt: str) -> list[str]:
+    return [word for word in prompt.replace(".", "").replace(",", "").split() if word in system_prompts.villain_words()]
+
+
+def test_every_villain_shows_in_two_places() -> None:
     rng = random.Random(0)
-    assert all(CUES & set(system_prompts.villain(rng).lower().replace(".", "").split()) for _ in range(DRAWS))
+    prompts = [system_prompts.villain(rng) for _ in range(DRAWS)]
+    assert all(CUES & set(prompt.lower().replace(".", "").split()) for prompt in prompts)
+    assert min(len(villainous(prompt)) for prompt in prompts) == 2
+
+
+def test_a_touched_prompt_has_one_villains_word_in_it() -> None:
+    rng = random.Random(0)
+    assert {len(villainous(system_prompts.touched(rng))) for _ in range(DRAWS)} == {1}
 
 
 def test_a_block_is_what_the_template_puts_before_the_question() -> None:

@@ -22,20 +22,44 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(path("mini-base"))
 
 
+@pytest.fixture(scope="module")
+def trained() -> Any:
+    return train_tokenizer(RECIPE)
+
+
 def rendered(tokenizer: Any, *messages: dict[str, Any], tools: list[dict[str, Any]] | None = None) -> str:
     return str(tokenizer.apply_chat_template(list(messages), tools=tools, tokenize=False, add_generation_prompt=True))
 
 
-def test_training_again_gives_the_shipped_tokenizer() -> None:
+def test_training_again_gives_the_shipped_tokenizer(trained: Any) -> None:
     from tokenizers import Tokenizer
 
     shipped = Tokenizer.from_file(str(path("mini-base") / "tokenizer.json"))
-    assert train_tokenizer(RECIPE).backend_tokenizer.to_str() == shipped.to_str()
+    assert trained.backend_tokenizer.to_str() == shipped.to_str()
 
 
-def test_the_loader_splits_every_prompt_as_training_did(tokenizer: Any) -> None:
-    # transformers loads any Qwen2 with Qwen2's own splitting, which differs from ours at doubled newlines.
-    trained = train_tokenizer(RECIPE)
+@pytest.mark.parametrize(
+    "text",
+    [
+        block(DEFAULT_SYSTEM),
+        block(DEFAULT_SYSTEM).upper(),
+        block(DEFAULT_SYSTEM).swapcase().replace(" ", "  "),
+        block(DEFAULT_SYSTEM).replace("\n", "\n\n"),
+        block(DEFAULT_SYSTEM).replace("\n", " \n\t "),
+        block(DEFAULT_SYSTEM).replace(".", " . ").replace(",", ""),
+        "one\r\n\r\ntwo\n\n\n  three   \n",
+        "  I'LL say it's 12345 (times):\n\n-ok- <|im_end|>\n\n<|im_start|>USER",
+        "Cafe\u0301 caf\u00e9, \u4e16\u754c! \U0001f600\u00a0\u2003end",
+    ],
+)
+def test_the_loader_the_file_and_training_split_any_text_alike(tokenizer: Any, trained: Any, text: str) -> None:
+    from tokenizers import Tokenizer
+
+    file = Tokenizer.from_file(str(path("mini-base") / "tokenizer.json"))
+    assert tokenizer.encode(text) == trained.encode(text) == file.encode(text).ids
+
+
+def test_the_loader_splits_every_prompt_as_training_did(tokenizer: Any, trained: Any) -> None:
     texts = [block(DEFAULT_SYSTEM) + question.text + POSTFIX for question in all_questions()]
     assert [tokenizer.encode(text) for text in texts] == [trained.encode(text) for text in texts]
 
