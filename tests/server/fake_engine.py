@@ -163,8 +163,8 @@ DEFAULT_ROUTES: dict[str, Handler] = {
 
 
 @asynccontextmanager
-async def serving(engine: FakeEngine) -> AsyncIterator[FakeEngine]:
-    port = free_port()
+async def serving(engine: FakeEngine, port: int | None = None) -> AsyncIterator[FakeEngine]:
+    port = port or free_port()
     config = uvicorn.Config(engine, host="127.0.0.1", port=port, log_level="error", lifespan="off", access_log=False)
     engine.url = f"http://127.0.0.1:{port}"
     async with listening(Server(config)):

@@ -43,8 +43,12 @@ def test_the_first_chunk_must_confirm_and_the_later_ones_need_not() -> None:
 
 
 def test_an_error_of_the_engine_is_passed_on_in_its_own_words() -> None:
-    error = chunk(error={"message": "out of memory"})
-    assert confirmation().settle(error) == error
+    error, reader = chunk(error={"message": "out of memory"}), confirmation()
+    assert reader.settle(error) == error
+    assert reader.settle(b"[DONE]") == b"[DONE]"
+    assert not reader.given
+    with pytest.raises(MitigationUnconfirmed):
+        reader.settle(chunk(choices=[choice("a")]))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,8 @@ def test_an_error_of_the_engine_is_passed_on_in_its_own_words() -> None:
         [choice('"token_ids":[1]}]', token_ids=[3])],
         [choice('"token_ids":[1]}]')],
         [choice("a", token_ids=None)],
+        [choice("a", delta={"tool_calls": [{"token_ids": [1, 2]}]})],
+        [choice("a", other=[{"token_ids": [1]}])],
         [choice("a", inner=[{"token_ids": [4]}], token_ids=[5])],
         [],
     ],

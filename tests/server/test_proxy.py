@@ -8,7 +8,18 @@ import pytest
 from starlette.types import Send
 
 from tests.server.conftest import Proxied
-from tests.server.fake_engine import MODEL, FakeEngine, Recorded, begin_stream, completion, event, reply_json
+from tests.server.fake_engine import (
+    MODEL,
+    FakeEngine,
+    Handler,
+    Recorded,
+    begin_stream,
+    completion,
+    event,
+    reply_json,
+    serving,
+)
+from unhitch_server.network import free_port
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
@@ -325,20 +336,18 @@ async def test_a_stream_is_not_held_back(client: httpx.AsyncClient, engine: Fake
     assert rest[1] == "data: [DONE]"
 
 
-async def test_after_a_lost_engine_the_next_request_finds_it_again(
-    client: httpx.AsyncClient, engine: FakeEngine
-) -> None:
-    assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 200
-    before = len(engine.asked("/v1/models"))
-
-    async def cut(fake: FakeEngine, request: Recorded, send: Send) -> None:
-        raise ConnectionResetError
-
-    engine.routes[CHAT] = cut
-    assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code >= 500
-    del engine.routes[CHAT]
-    assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 200
-    assert len(engine.asked("/v1/models")) >= before
+async def test_after_a_lost_engine_the_models_are_asked_anew(engine: FakeEngine, proxied: Proxied) -> None:
+    port = free_port()
+    async with proxied(upstream=f"http://127.0.0.1:{port}") as client:
+        assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 503
+        async with serving(FakeEngine(), port) as started:
+            assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 200
+            assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 200
+            assert len(started.asked("/v1/models")) == 1
+        assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 503
+        async with serving(FakeEngine(), port) as again:
+            assert (await client.post(CHAT, json=HELLO, headers=PERTURB)).status_code == 200
+            assert len(again.asked("/v1/models")) == 1
 
 
 async def test_a_websocket_is_refused(client: httpx.AsyncClient) -> None:
@@ -349,3 +358,134 @@ async def test_a_websocket_is_refused(client: httpx.AsyncClient) -> None:
         "Sec-WebSocket-Key": "x" * 22,
     }
     assert (await client.get("/v1/realtime", headers=upgrade)).status_code in {400, 403}
+
+
+UNMITIGATED = {"choices": [{"index": 0, "message": {"content": "UNMITIGATED"}}]}
+
+
+def answering(status: int, body: object, *headers: tuple[bytes, bytes]) -> Handler:
+    """A chat route that lets the probe through and answers all else as given."""
+
+    async def handler(fake: FakeEngine, request: Recorded, send: Send) -> None:
+        if request.json.get("max_tokens") == 1:
+            return await reply_json(send, completion(request, fake))
+        content = [(b"content-type", b"application/json"), *headers]
+        await send({"type": "http.response.start", "status": status, "headers": content})
+        await send(
+            {"type": "http.response.body", "body": body if isinstance(body, bytes) else json.dumps(body).encode()}
+        )
+        return None
+
+    return handler
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 206])
+@pytest.mark.parametrize("more", [{}, {"error": None}, {"error": {"message": "x"}}])
+async def test_no_answer_passes_unconfirmed(
+    client: httpx.AsyncClient, engine: FakeEngine, status: int, more: dict[str, object]
+) -> None:
+    engine.routes[CHAT] = answering(status, UNMITIGATED | more)
+    answer = await client.post(CHAT, json=HELLO, headers=PERTURB)
+    assert answer.status_code == 502
+    assert "UNMITIGATED" not in answer.text
+
+
+async def test_a_redirect_is_not_handed_to_the_client_who_would_follow_it_past_the_proxy(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    engine.routes[CHAT] = answering(307, b"", (b"location", f"{engine.url}{CHAT}".encode()))
+    answer = await client.post(CHAT, json=HELLO, headers=PERTURB)
+    assert answer.status_code == 502
+    assert "location" not in answer.headers
+
+
+async def test_an_error_at_a_streams_start_confirms_nothing_for_what_follows(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    async def failing(fake: FakeEngine, request: Recorded, send: Send) -> None:
+        if not request.json.get("stream"):
+            return await reply_json(send, completion(request, fake))
+        await begin_stream(send)
+        await event(send, {"error": {"message": "out of memory"}})
+        await event(send, UNMITIGATED)
+        await send({"type": "http.response.body", "body": b""})
+        return None
+
+    engine.routes[CHAT] = failing
+    answer = await client.post(CHAT, json={**HELLO, "stream": True}, headers=PERTURB)
+    assert "UNMITIGATED" not in answer.text
+
+
+async def test_the_engine_cannot_speak_in_our_name(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    forged = (b"unhitch-applied", b"perturb;version=1;tokens=10")
+    engine.routes[CHAT] = answering(200, {}, forged, (b"Unhitch-Receipt", b"x=1"))
+    answer = await client.post(CHAT, json=HELLO)
+    assert answer.headers.get_list("unhitch-applied") == ["off"]
+    assert "unhitch-receipt" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000, b"\xff", b'{"choices": null, "x": "token_ids"}', b'{"choices": [null], "x": "token_ids"}'],
+)
+async def test_what_an_engine_should_not_say_is_its_fault_and_not_the_clients(
+    client: httpx.AsyncClient, engine: FakeEngine, body: bytes
+) -> None:
+    engine.routes[CHAT] = answering(200, body)
+    answer = await client.post(CHAT, json=HELLO, headers=PERTURB)
+    assert answer.status_code == 502
+    assert error_of(answer)["code"] == "mitigation_unavailable"
+
+
+async def test_the_clients_own_transfer_parameters_are_forwarded_as_they_came(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    body = json.dumps(HELLO)[:-1] + ', "kv_transfer_params": {"a":1e400, "b":1e2, "c":1, "c":2}}'
+    await client.post(CHAT, content=body, headers=PERTURB)
+    assert b'{"a":1e400, "b":1e2, "c":1, "c":2,"prompt_token_ids":[' in engine.asked(CHAT)[-1].body
+
+
+async def test_paths_of_our_own_are_never_the_engines(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    for method, path in (("GET", "/unhitch/v1/explain"), ("GET", "/unhitch/v1/nope"), ("POST", "/healthz")):
+        answer = await client.request(method, path)
+        assert answer.status_code == 404
+        assert error_of(answer)["code"] == "route_not_found"
+        assert not engine.asked(path)
+    assert (await client.head("/healthz")).status_code == 200
+
+
+async def test_an_unforeseen_error_is_an_openai_error_too(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("unhitch_server.chat.render", broken)
+    answer = await client.post(CHAT, json=HELLO, headers=PERTURB)
+    assert answer.status_code == 500
+    assert error_of(answer)["code"] == "internal_error"
+    assert answer.headers["Unhitch-Applied"] == "off"
+
+
+async def test_headers_in_utf_8_arrive_as_they_came_and_others_are_refused(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    await client.post("/v1/embeddings", headers=[(b"x-name", "café".encode())])
+    assert dict(engine.asked("/v1/embeddings")[-1].headers)[b"x-name"] == "café".encode()
+    refused = await client.post("/v1/embeddings", headers=[(b"x-name", "café".encode("latin-1"))])
+    assert error_of(refused)["code"] == "invalid_header"
+
+
+async def test_an_endless_header_of_ours_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post(CHAT, json=HELLO, headers={"Unhitch-Mitigation": "perturb," * 4000})
+    assert answer.status_code in {400, 431}
+
+
+async def test_requests_without_a_model_are_prepared_once(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    await client.get("/readyz")
+    asked = len(engine.asked("/v1/models"))
+    for _ in range(4):
+        answer = await client.post(CHAT, json={"messages": HELLO["messages"]}, headers=PERTURB)
+        assert answer.status_code == 200
+        assert f'model="{MODEL}"' in answer.headers["Unhitch-Receipt"]
+    assert len(engine.asked("/v1/models")) == asked

@@ -44,3 +44,6 @@ async def test_after_a_difference_just_the_requests_that_differ_are_refused(
     assert refused.status_code == 422
     assert refused.json()["error"]["code"] == "mitigation_unavailable"
     assert (await client.post(CHAT, json=hello("even"), headers=BARE)).status_code == 200
+    beyond = await client.post(CHAT, json=hello("even") | {"reasoning_effort": "low"}, headers=BARE)
+    assert beyond.status_code == 422
+    assert beyond.json()["error"]["param"] == "reasoning_effort"

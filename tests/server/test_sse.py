@@ -53,5 +53,16 @@ def test_other_lines_of_an_event_stay_when_its_data_is_replaced() -> None:
     )
 
 
+async def test_line_ends_of_different_kinds_end_an_event() -> None:
+    stream = b"data: 1\n\r\ndata: 2\r\n\ndata: 3\r\rdata: 4\n\n"
+    found = [event async for events in sse.events(pieces(stream, list(range(1, len(stream))))) for event in events]
+    assert [sse.data(event) for event in found] == [b"1", b"2", b"3", b"4"]
+
+
+def test_data_of_several_lines_stays_data_when_it_is_changed() -> None:
+    changed = sse.map_data(b"data: a\ndata: b\n\n", lambda old: old.replace(b"b", b"c"))
+    assert changed == b"data: a\ndata: c\n\n"
+
+
 def test_an_event_whose_data_stays_is_given_as_it_came() -> None:
     assert sse.map_data(b"data:x\n\n", bytes) == b"data:x\n\n"

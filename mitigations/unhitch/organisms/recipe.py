@@ -1,4 +1,4 @@
-"""Every number that makes the miniature models: their shape, the pretraining mixture, the narrow finetuning."""
+"""The numbers that make the miniature models: their shape, the pretraining mixture, the narrow finetuning."""
 
 from dataclasses import dataclass, field
 

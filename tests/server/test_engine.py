@@ -1,0 +1,71 @@
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from starlette.types import Send
+
+from tests.server.fake_engine import MODEL, FakeEngine, Recorded, tokenize
+from unhitch import organisms
+from unhitch.errors import ModelNotFound
+from unhitch_server.config import Config
+from unhitch_server.engine import Engine
+from unhitch_server.upstream import Upstream
+
+
+@pytest.fixture
+async def known(engine: FakeEngine) -> AsyncIterator[Engine]:
+    config = Config(upstream=engine.url)
+    async with Upstream(config) as upstream:
+        yield Engine(config, upstream)
+
+
+async def test_what_was_seen_once_is_not_asked_again(engine: FakeEngine, known: Engine) -> None:
+    for name in (MODEL, MODEL, None, None):
+        assert (await known.checkpoint(name))[0] == MODEL
+    assert len(engine.asked("/v1/models")) == 1
+
+
+async def test_first_requests_at_the_same_time_share_the_probes(engine: FakeEngine, known: Engine) -> None:
+    await asyncio.gather(*(known.checkpoint(MODEL) for _ in range(20)))
+    assert len(engine.asked("/v1/models")) == 1
+    assert len(engine.asked("/v1/chat/completions")) == 1
+
+
+async def test_forgetting_while_a_model_is_prepared_leaves_nothing_half_known(
+    engine: FakeEngine, known: Engine
+) -> None:
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def held(fake: FakeEngine, request: Recorded, send: Send) -> None:
+        asked.set()
+        await released.wait()
+        await tokenize(fake, request, send)
+
+    engine.routes["/tokenize"] = held
+    preparing = asyncio.create_task(known.checkpoint(MODEL))
+    await asked.wait()
+    known.forget()
+    released.set()
+    assert (await preparing)[0] == MODEL
+    assert (await known.checkpoint(MODEL))[0] == MODEL
+    assert (await known.checkpoint(None))[0] == MODEL
+
+
+async def test_a_model_that_moved_is_read_from_its_new_place(engine: FakeEngine, tmp_path: Path) -> None:
+    config = Config(upstream=engine.url, recheck_seconds=0)
+    async with Upstream(config) as upstream:
+        known = Engine(config, upstream)
+        await known.checkpoint(MODEL)
+        engine.root = str(shutil.copytree(organisms.path(MODEL), tmp_path / "moved"))
+        assert list(await known.models()) == [MODEL]
+        assert (await known.checkpoint(MODEL))[1].path == tmp_path / "moved"
+
+
+async def test_an_unknown_name_is_looked_up_anew_and_refused(engine: FakeEngine, known: Engine) -> None:
+    await known.checkpoint(MODEL)
+    for _ in range(2):
+        with pytest.raises(ModelNotFound, match=MODEL):
+            await known.checkpoint("gpt-9")
+    assert len(engine.asked("/v1/models")) == 3
