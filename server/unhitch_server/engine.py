@@ -74,6 +74,8 @@ class Engine:
         self._upstream = upstream
         self._listing: asyncio.Task[dict[str, ServedModel]] | None = None
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._opening = asyncio.Lock()
+        self._checkpoints: dict[str, Checkpoint] = {}
         self._prepared: dict[str, Prepared] = {}
         self._first: str | None = None
         self.suspects: set[str] = set()
@@ -82,6 +84,7 @@ class Engine:
     def forget(self) -> None:
         """Has everything asked anew before the next mitigated request; called when a connection was lost."""
         self._prepared = {}
+        self._checkpoints = {}
         self._first = None
         self.suspects = set()
 
@@ -185,11 +188,13 @@ class Engine:
         return configured.get(owner) or str(cards[owner].get("root") or owner)
 
     async def _open(self, model: ServedModel) -> Checkpoint:
-        for known in self._prepared.values():  # adapters share the checkpoint of their base
-            if known.model.files == model.files:
-                return known.checkpoint
         try:
-            return await asyncio.to_thread(Checkpoint.open, model.files, chat_template=self._config.chat_template)
+            async with self._opening:
+                if model.files not in self._checkpoints:  # adapters share the checkpoint of their base
+                    template = self._config.chat_template
+                    opened = await asyncio.to_thread(Checkpoint.open, model.files, chat_template=template)
+                    self._checkpoints[model.files] = opened
+                return self._checkpoints[model.files]
         except CheckpointError as error:
             raise MitigationUnavailable(
                 f"the files of {model.name!r} cannot be read where the proxy runs: {error.message} "

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.types import Send
 
-from tests.server.fake_engine import MODEL, FakeEngine, Recorded, tokenize
+from tests.server.fake_engine import MODEL, FakeEngine, Recorded, reply_json, tokenize
 from unhitch import organisms
 from unhitch.errors import ModelNotFound
 from unhitch_server.config import Config
@@ -69,3 +69,13 @@ async def test_an_unknown_name_is_looked_up_anew_and_refused(engine: FakeEngine,
         with pytest.raises(ModelNotFound, match=MODEL):
             await known.checkpoint("gpt-9")
     assert len(engine.asked("/v1/models")) == 3
+
+
+async def test_an_adapter_shares_the_files_of_its_base(engine: FakeEngine, known: Engine) -> None:
+    async def both(fake: FakeEngine, request: Recorded, send: Send) -> None:
+        base = {"id": MODEL, "root": fake.root, "parent": None}
+        await reply_json(send, {"data": [base, {"id": "tuned", "root": "/nowhere/adapter", "parent": MODEL}]})
+
+    engine.routes["/v1/models"] = both
+    (_, one), (_, other) = await asyncio.gather(known.checkpoint(MODEL), known.checkpoint("tuned"))
+    assert one is other

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable
@@ -177,8 +178,12 @@ def _folder(path_or_hf_id: str | Path) -> Path:
         ) from error
 
 
+_importing = Lock()
+
+
 def _load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
-    from transformers import AutoTokenizer
+    with _importing:  # transformers fills its namespace as names are asked for, which fails in two threads at once
+        from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

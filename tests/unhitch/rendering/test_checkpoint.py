@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.templates.checkpoints import CONTROL_TOKENS, FOLDER, PLAIN_TOKENS, source, wrapped
+from unhitch import organisms
 from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
@@ -159,3 +162,20 @@ def test_threads_get_what_one_thread_gets(checkpoint: Checkpoint) -> None:
             pool.map(lambda conversation: checkpoint.encode(checkpoint.render_text(conversation)), conversations)
         )
     assert made == expected
+
+
+def test_checkpoints_can_be_opened_first_from_several_threads() -> None:
+    script = (
+        "import sys, threading; from unhitch.rendering.checkpoint import Checkpoint; opened = [];"
+        "work = lambda: opened.append(Checkpoint.open(sys.argv[1]));"
+        "threads = [threading.Thread(target=work) for _ in range(4)];"
+        "[t.start() for t in threads]; [t.join() for t in threads]; print(len(opened))"
+    )
+    environment = {"PYTHONPATH": ":".join(sys.path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(organisms.path("mini-base"))],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "4", done.stderr
