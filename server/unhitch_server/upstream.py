@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,8 @@ Headers = list[tuple[bytes, bytes]]
 OWN_PREFIX = b"unhitch-"
 """What the names of all headers of ours begin with, in lower case; none travels upstream, and none comes from there."""
 
-_KEEP_ALIVE_SECONDS = 4.0  # vLLM closes idle connections after five
+_KEEP_ALIVE_SECONDS = 2.0  # vLLM closes idle connections after five, and a busy one is late to notice a request
+_STALE_CONNECTIONS = 3
 _LONGEST_HEADER = 65536
 _NOT_MODIFIED = 304
 
@@ -103,6 +105,7 @@ class Upstream:
             max_field_size=_LONGEST_HEADER,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_seconds),
             auto_decompress=False,
+            trace_configs=[_reuse_noted()],
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         )
@@ -139,12 +142,28 @@ class Upstream:
         url = URL(self._config.upstream + target, encoded=True)
         decoded = [(key.decode("latin-1"), _text(key, value)) for key, value in headers]
         with _translated("before it answered"), stopwatch:
-            response = await self._session.request(method, url, headers=decoded, data=body, allow_redirects=False)
+            response = await self._response(self._session, method, url, decoded, body)
         try:
             yield Answer(response)
         finally:
             # At its end a body has already given its connection back; before it, closing tells the engine to stop.
             response.close()
+
+    @staticmethod
+    async def _response(
+        session: aiohttp.ClientSession, method: str, url: URL, headers: list[tuple[str, str]], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        """Sends again what met a kept connection that the engine was just closing: it has not seen the request."""
+        for _ in range(_STALE_CONNECTIONS):
+            use = SimpleNamespace(reused=False)
+            try:
+                return await session.request(
+                    method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=use
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not use.reused:
+                    raise
+        raise aiohttp.ServerDisconnectedError
 
     async def ask(self, method: str, target: str, body: object = None) -> tuple[int, Any]:
         """A request of the proxy's own: status and decoded JSON (None where the body is no JSON).
@@ -170,6 +189,17 @@ class Upstream:
             return answer.status, json.loads(raw)
         except ValueError:
             return answer.status, None
+
+
+def _reuse_noted() -> aiohttp.TraceConfig:
+    """Has each request's context say whether it went out on a connection that was kept from an earlier one."""
+
+    async def note(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.reused = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(note)
+    return trace
 
 
 def _text(key: bytes, value: bytes) -> str:
