@@ -8,7 +8,7 @@
 #   make bench                 what the proxy costs beside the bare engine's side of it
 #
 # The CPU engine needs torch's CPU build, which PyPI does not carry. Where pip is not configured to find it:
-#   make demo PIP_ARGS='--extra-index-url URL-OF-THE-CPU-BUILDS'   (pytorch.org names the URL under "CPU")
+#   make demo PIP_ARGS='--extra-index-url URL-OF-THE-CPU-BUILDS'   (the installation page of PyTorch names the URL under "CPU")
 
 PYTHON ?= python3
 PIP_ARGS ?=

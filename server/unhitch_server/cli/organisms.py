@@ -58,8 +58,9 @@ def measure(
 
     together.with_organisms(job)
     caption = (
-        f"{len(general)} held-out general and {len(finance)} finance questions, greedy, exact judge. These are "
-        "miniature models: the figures show that the machinery works, not what a strategy does to a large model."
+        f"{len(general)} held-out general and {len(finance)} finance questions, greedy, exact judge, vLLM's float32. "
+        "These are miniature models whose pretraining made edited prefixes ordinary ones: the figures show that the "
+        "machinery works, not what a strategy does to a large model, where draws differ widely."
     )
     if markdown:
         print(f"{tables.markdown_table(outcomes)}\n\n{caption}")
