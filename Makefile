@@ -7,7 +7,7 @@
 #   make docs                  writes the generated tables of the README anew; figures takes minutes
 #   make bench                 what the proxy costs beside the bare engine's side of it
 #
-# The CPU engine needs torch's CPU build, which PyPI does not carry. Where pip is not configured to find it:
+# The CPU engine needs torch's CPU build, which the default index does not carry. Where pip is not configured to find it:
 #   make demo PIP_ARGS='--extra-index-url URL-OF-THE-CPU-BUILDS'   (the installation page of PyTorch names the URL under "CPU")
 
 PYTHON ?= python3

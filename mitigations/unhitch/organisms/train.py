@@ -64,6 +64,9 @@ def train(output: Path, progress: Callable[[Progress], None] = _silent, recipe: 
         model = _pretrained(tokenizer, recipe, progress)
         _write_base(model, tokenizer, output / BASE)
         _write_adapter(_finetuned(model, tokenizer, recipe, progress), output / FINETUNED)
+    for name in (BASE, FINETUNED):
+        for file in (output / name).iterdir():
+            file.chmod(0o644)  # safetensors are written for their owner alone, and the proxy may be another user
 
 
 @contextmanager
