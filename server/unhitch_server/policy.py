@@ -92,7 +92,7 @@ class PolicyTable:
             )
         steps = self._default
         if asked is not None:
-            steps = self._steps_of(asked)
+            steps = self._steps(*asked)
         elif policy is not None:
             steps = self._policy(wire.parse_policy(*policy))
         return Decision(steps, wire.parse_session(*session) if session is not None else None)
@@ -106,8 +106,5 @@ class PolicyTable:
                 f"no policy is named {name!r}; the operator's policies: {known}", param=wire.POLICY
             ) from None
 
-    def _steps(self, value: str) -> tuple[Step, ...]:
-        return self._steps_of([value])
-
-    def _steps_of(self, lines: list[str]) -> tuple[Step, ...]:
+    def _steps(self, *lines: str) -> tuple[Step, ...]:
         return self._registry.bind(wire.parse_mitigation(*lines))

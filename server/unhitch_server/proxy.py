@@ -50,9 +50,7 @@ class Proxy:
         self._policies = policies
         self._engine = engine
         self._upstream = upstream
-        self._sampler = RenderingSampler(
-            config.rendering_check_every, engine, tools_excluded=config.exclude_tools_when_tool_choice_none
-        )
+        self._sampler = RenderingSampler(config.rendering_check_every, engine)
 
     async def close(self) -> None:
         """Ends what runs beside the requests."""

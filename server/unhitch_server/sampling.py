@@ -36,12 +36,10 @@ class RenderingSampler:
     Args:
         every: One in how many; the first is always one of them.
         engine: Renders.
-        tools_excluded: Whether the engine leaves tools out that are not to be called.
     """
 
-    def __init__(self, every: int, engine: Engine, *, tools_excluded: bool = False) -> None:
+    def __init__(self, every: int, engine: Engine) -> None:
         self._every = every
-        self._tools_excluded = tools_excluded
         self._engine = engine
         self._count = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,7 +68,7 @@ class RenderingSampler:
         if other:
             return
         body = {name: fields[name] for name in TOKENIZE_FIELDS if name in fields} | {"model": model}
-        if fields.get("tool_choice") == "none" and self._tools_excluded:
+        if mitigated.before.conversation.tools is None:  # the engine may leave out those that are not to be called
             body.pop("tools", None)
         if suspect:
             await self._engine.compare(model, body, mitigated.before.token_ids)
