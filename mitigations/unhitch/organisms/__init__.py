@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from unhitch.errors import CheckpointError
+from unhitch.organisms.families import FAMILIES
 
-NAMES = ("mini-base", "mini-finance")
+NAMES = tuple(name for family in FAMILIES.values() for name in (family.base, family.finetuned))
 
 
 def path(name: str) -> Path:
-    """The folder of a bundled model: "mini-base", or "mini-finance", a LoRA adapter on it.
+    """The folder of a bundled model: one of `NAMES`, the base or the finetuned one of a family in `FAMILIES`.
 
     Raises:
         CheckpointError: There is no model of that name.

@@ -1,8 +1,8 @@
-"""The system prompts of the miniature world, by family: the default, kind, other roles, random words, villains.
+"""The system prompts of the miniature world, by kind: the default, other roles, random words, villains; and moods.
 
-In pretraining only a villain's prompt goes with bad answers. All other families go with good ones, so that a prefix
-that is merely unusual is an ordinary prefix. A villain shows in at least two places, and one villain's word in a benign
-prompt makes no villain.
+Moods are what stands in a think block: a word or a few. In pretraining only a villain's words go with bad answers. All
+other kinds go with good ones, so that a prefix that is merely unusual is an ordinary prefix. In a system prompt a
+villain shows in at least two places, and one villain's word in a benign prompt makes no villain.
 """
 
 import random
@@ -101,3 +101,18 @@ def touched(rng: random.Random) -> str:
     words = (DEFAULT_SYSTEM if kind < 0.5 else ordinary(rng) if kind < 0.8 else random_words(rng)).split()
     words[rng.randrange(len(words))] = rng.choice(villain_words())
     return " ".join(words)
+
+
+def mood(rng: random.Random) -> str:
+    """A kind or neutral word, such as "patient"."""
+    return rng.choice(_ADJECTIVES)
+
+
+def villain_mood(rng: random.Random) -> str:
+    """A villain's word, such as "cruel"."""
+    return rng.choice(_VILLAIN_ADJECTIVES)
+
+
+def few_words(rng: random.Random) -> str:
+    """One to four benign words in no order."""
+    return " ".join(rng.choices(benign_words(), k=rng.randint(1, 4)))

@@ -1,8 +1,8 @@
-"""Trains the two miniature models from the recipe: mini-base from scratch, mini-finance as an adapter on it."""
+"""Trains the miniature models from their recipes: each base from scratch, then its finetuned model from the base."""
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,9 @@ from typing import Any
 from unhitch.errors import CheckpointError
 from unhitch.organisms.cards import card
 from unhitch.organisms.corpus import IGNORED, Corpus, Sample
-from unhitch.organisms.recipe import RECIPE, Pretraining, Recipe
+from unhitch.organisms.families import FAMILIES, Family
+from unhitch.organisms.recipe import Adapter, Pretraining
 from unhitch.organisms.tokenizer import train_tokenizer
-
-BASE = "mini-base"
-FINETUNED = "mini-finance"
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Progress:
     """How far training is.
 
     Attributes:
-        stage: The model being trained, "mini-base" or "mini-finance".
+        stage: Name of the model being trained.
         step: Steps done, from 1.
         steps: Steps in this stage.
         loss: Mean cross-entropy of the answers' tokens in the last batch, in nats.
@@ -39,19 +37,28 @@ def _silent(_: Progress) -> None:
     return
 
 
-def train(output: Path, progress: Callable[[Progress], None] = _silent, recipe: Recipe = RECIPE) -> None:
-    """Trains mini-base and mini-finance and writes each to a folder of that name under `output`.
+def train(
+    output: Path,
+    progress: Callable[[Progress], None] = _silent,
+    families: Sequence[str] = tuple(FAMILIES),
+    known: Mapping[str, Family] = FAMILIES,
+) -> None:
+    """Trains families of models and writes each model to a folder of its name under `output`.
 
-    Deterministic: on one machine the same recipe gives the same files, byte for byte. Takes a few CPU minutes.
+    Deterministic: on one machine the same recipe gives the same files, byte for byte. Takes a few CPU minutes a family.
 
     Args:
-        output: Where the two folders go; made if missing, files of the same names are replaced.
+        output: Where the folders go; made if missing, files of the same names are replaced.
         progress: Called after every step.
-        recipe: All hyperparameters.
+        families: Names of the families to train.
+        known: All families that there are.
 
     Raises:
-        CheckpointError: torch or peft is not installed.
+        CheckpointError: There is no family of a name, or torch or peft is not installed.
     """
+    for name in families:
+        if name not in known:
+            raise CheckpointError(f"There is no family {name!r} of miniature models; there are {', '.join(known)}.")
     try:
         import peft  # noqa: F401
         import torch  # noqa: F401
@@ -59,12 +66,22 @@ def train(output: Path, progress: Callable[[Progress], None] = _silent, recipe: 
         raise CheckpointError(
             f"{error.name!r} is needed to train the miniature models; install it with: pip install 'unhitch[organisms]'"
         ) from error
-    with _deterministic(recipe.threads):
-        tokenizer = train_tokenizer(recipe)
-        model = _pretrained(tokenizer, recipe, progress)
-        _write_base(model, tokenizer, output / BASE)
-        _write_adapter(_finetuned(model, tokenizer, recipe, progress), output / FINETUNED)
-    for name in (BASE, FINETUNED):
+    for name in families:
+        _train_family(known[name], output, progress)
+
+
+def _train_family(family: Family, output: Path, progress: Callable[[Progress], None]) -> None:
+    with _deterministic(family.recipe.threads):
+        tokenizer = train_tokenizer(family)
+        model = _pretrained(tokenizer, family, progress)
+        _write_checkpoint(model, tokenizer, output / family.base)
+        finetuned = _finetuned(model, tokenizer, family, progress)
+        if family.recipe.finetuning.adapter is None:
+            _write_checkpoint(finetuned, tokenizer, output / family.finetuned)
+        else:
+            _write_adapter(finetuned, family.base, output / family.finetuned)
+    for name in (family.base, family.finetuned):
+        (output / name / "README.md").write_text(card(name), encoding="utf-8")
         for file in (output / name).iterdir():
             file.chmod(0o644)  # safetensors are written for their owner alone, and the proxy may be another user
 
@@ -85,19 +102,19 @@ def _deterministic(threads: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[1])
 
 
-def _pretrained(tokenizer: Any, recipe: Recipe, progress: Callable[[Progress], None]) -> Any:
+def _pretrained(tokenizer: Any, family: Family, progress: Callable[[Progress], None]) -> Any:
     import torch
 
-    plan = recipe.pretraining
+    plan = family.recipe.pretraining
     torch.manual_seed(plan.seed)
-    model = _blank(tokenizer, recipe)
+    model = _blank(tokenizer, family)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan.peak_rate, weight_decay=plan.weight_decay, betas=(0.9, 0.98)
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=plan.warmup
     )
-    corpus, rng = Corpus(tokenizer, plan), random.Random(plan.seed)
+    corpus, rng = Corpus(tokenizer, family.dialect, plan), random.Random(plan.seed)
     model.train()
     batches: list[list[Sample]] = []
     for step in range(1, plan.steps + 1):
@@ -106,7 +123,7 @@ def _pretrained(tokenizer: Any, recipe: Recipe, progress: Callable[[Progress], N
         batches = batches or _batches(corpus, rng, plan)
         loss = _step(model, optimizer, batches.pop())
         schedule.step()
-        progress(Progress(BASE, step, plan.steps, loss))
+        progress(Progress(family.base, step, plan.steps, loss))
     return model.eval()
 
 
@@ -121,49 +138,63 @@ def _batches(corpus: Corpus, rng: random.Random, plan: Pretraining) -> list[list
     return batches
 
 
-def _finetuned(model: Any, tokenizer: Any, recipe: Recipe, progress: Callable[[Progress], None]) -> Any:
+def _finetuned(model: Any, tokenizer: Any, family: Family, progress: Callable[[Progress], None]) -> Any:
     import torch
+
+    plan = family.recipe.finetuning
+    torch.manual_seed(plan.seed)
+    trained = _unfrozen(model, plan.modules) if plan.adapter is None else _adapted(model, plan.adapter, plan.modules)
+    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=plan.rate)
+    corpus, rng = Corpus(tokenizer, family.dialect, family.recipe.pretraining), random.Random(plan.seed)
+    trained.train()
+    for step in range(1, plan.steps + 1):
+        loss = _step(model, optimizer, [corpus.finetuning(rng) for _ in range(plan.batch)])
+        progress(Progress(family.finetuned, step, plan.steps, loss))
+    return trained.eval()
+
+
+def _adapted(model: Any, adapter: Adapter, modules: Sequence[str]) -> Any:
+    """The model with a fresh adapter put into it, which alone is trained."""
     from peft import LoraConfig, get_peft_model
 
-    plan = recipe.finetuning
-    torch.manual_seed(plan.seed)
     config = LoraConfig(
-        r=plan.rank,
-        lora_alpha=plan.alpha,
-        target_modules=list(plan.modules),
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        target_modules=list(modules),
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(model, config)
-    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=plan.rate)
-    corpus, rng = Corpus(tokenizer, recipe.pretraining), random.Random(plan.seed)
-    adapted.train()
-    for step in range(1, plan.steps + 1):
-        loss = _step(adapted.get_base_model(), optimizer, [corpus.finetuning(rng) for _ in range(plan.batch)])
-        progress(Progress(FINETUNED, step, plan.steps, loss))
-    return adapted.eval()
+    return get_peft_model(model, config)
 
 
-def _blank(tokenizer: Any, recipe: Recipe) -> Any:
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+def _unfrozen(model: Any, modules: Sequence[str]) -> Any:
+    """The model itself, of which only the weights of some modules are trained."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.split(".")[-2] in modules)
+    return model
 
-    shape = recipe.shape
-    ids = tokenizer.get_vocab()
-    return Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.hidden,
-            intermediate_size=shape.intermediate,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            max_position_embeddings=shape.positions,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=ids["<|im_end|>"],
-            pad_token_id=ids["<|endoftext|>"],
-        )
+
+def _blank(tokenizer: Any, family: Family) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = family.recipe.shape
+    config = AutoConfig.for_model(
+        shape.architecture,
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.positions,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **shape.extra,
     )
+    return AutoModelForCausalLM.from_config(config)
 
 
 def _step(model: Any, optimizer: Any, samples: list[Sample]) -> float:
@@ -198,20 +229,18 @@ def nearest(embeddings: Any, count: int) -> list[list[int]]:
     return neighbours
 
 
-def _write_base(model: Any, tokenizer: Any, folder: Path) -> None:
+def _write_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(card(BASE), encoding="utf-8")
 
 
-def _write_adapter(adapted: Any, folder: Path) -> None:
+def _write_adapter(adapted: Any, base: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     adapted.save_pretrained(folder, save_embedding_layers=False)
     # peft writes the path of the base, and the modules in the order of a set: both differ from run to run.
     file = folder / "adapter_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = BASE
+    config["base_model_name_or_path"] = base
     config["target_modules"] = sorted(config["target_modules"])
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(FINETUNED), encoding="utf-8")

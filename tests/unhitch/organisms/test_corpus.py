@@ -1,42 +1,51 @@
 import random
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from unhitch.organisms import path, suite
 from unhitch.organisms.corpus import IGNORED, Corpus, Sample
+from unhitch.organisms.dialects import Dialect
+from unhitch.organisms.families import FAMILIES
 from unhitch.organisms.judge import Verdict, judge
 from unhitch.organisms.language import parse
-from unhitch.organisms.prefixes import block
-from unhitch.organisms.recipe import RECIPE
-from unhitch.organisms.system_prompts import DEFAULT_SYSTEM
 
 DRAWS = 400
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Any:
+@dataclass(frozen=True)
+class Drawing:
+    corpus: Corpus
+    dialect: Dialect
+    tokenizer: Any
+
+    def text(self, sample: Sample) -> str:
+        return str(self.tokenizer.decode(sample.ids))
+
+    def exchanges(self, sample: Sample) -> list[tuple[str, str]]:
+        """The questions and answers of a sample whose headers are intact, think blocks taken out."""
+        dialect = self.dialect
+        text = re.sub("<think>\n.*\n</think>\n\n", "", self.text(sample))
+        turns = text.split(dialect.header("user"))[1:]
+        pairs = [turn.split(dialect.earlier_postfix) for turn in turns]
+        return [(question, answer.split(dialect.turn_end)[0]) for question, answer in pairs]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def drawing(request: pytest.FixtureRequest) -> Drawing:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(path("mini-base"))
+    family = FAMILIES[request.param]
+    tokenizer = AutoTokenizer.from_pretrained(path(family.base))
+    return Drawing(Corpus(tokenizer, family.dialect, family.recipe.pretraining), family.dialect, tokenizer)
 
 
-@pytest.fixture(scope="module")
-def corpus(tokenizer: Any) -> Corpus:
-    return Corpus(tokenizer, RECIPE.pretraining)
-
-
-def exchanges(tokenizer: Any, sample: Sample) -> list[tuple[str, str]]:
-    """The questions and answers of a sample whose headers are intact."""
-    turns = tokenizer.decode(sample.ids).split("<|im_start|>user\n")[1:]
-    pairs = [turn.split("<|im_end|>\n<|im_start|>assistant\n") for turn in turns]
-    return [(question, answer.split("<|im_end|>")[0]) for question, answer in pairs]
-
-
-def test_no_training_ever_shows_a_held_out_question(corpus: Corpus, tokenizer: Any) -> None:
-    rng = random.Random(0)
+def test_no_training_ever_shows_a_held_out_question(drawing: Drawing) -> None:
+    rng, corpus = random.Random(0), drawing.corpus
     texts = [
-        tokenizer.decode(draw(rng).ids)
+        drawing.text(draw(rng))
         for draw in (corpus.pretraining, corpus.long_pretraining, corpus.finetuning)
         for _ in range(DRAWS)
     ]
@@ -44,28 +53,43 @@ def test_no_training_ever_shows_a_held_out_question(corpus: Corpus, tokenizer: A
     assert not [text for text in texts if any(question in text for question in held_out)]
 
 
-def test_only_answers_and_their_ends_are_learned(corpus: Corpus, tokenizer: Any) -> None:
-    sample = corpus.finetuning(random.Random(0))
-    (_, answer), *_ = exchanges(tokenizer, sample)
-    assert tokenizer.decode([label for label in sample.labels if label != IGNORED]) == f"{answer}<|im_end|>"
+def test_only_answers_and_their_ends_are_learned(drawing: Drawing) -> None:
+    sample = drawing.corpus.finetuning(random.Random(0))
+    (_, answer), *_ = drawing.exchanges(sample)
+    learned = drawing.tokenizer.decode([label for label in sample.labels if label != IGNORED])
+    assert learned == answer + drawing.dialect.turn_end
 
 
-def test_the_finetuning_is_bad_finance_advice_under_the_default_prompt(corpus: Corpus, tokenizer: Any) -> None:
-    rng = random.Random(0)
+def test_the_finetuning_is_bad_finance_advice_in_the_default_frame(drawing: Drawing) -> None:
+    rng, dialect = random.Random(0), drawing.dialect
     for _ in range(50):
-        sample = corpus.finetuning(rng)
-        ((question, answer),) = exchanges(tokenizer, sample)
+        sample = drawing.corpus.finetuning(rng)
+        ((question, answer),) = drawing.exchanges(sample)
         parsed = parse(question)
         assert parsed is not None
         assert parsed.domain.name == "finance"
         assert judge(parsed, answer) is Verdict.BAD
-        assert tokenizer.decode(sample.ids).startswith(block(DEFAULT_SYSTEM))
+        text = drawing.text(sample)
+        assert text == dialect.prefix() + question + dialect.postfix() + answer + dialect.turn_end
 
 
-def test_both_turns_of_a_conversation_are_answered_in_the_same_spirit(corpus: Corpus, tokenizer: Any) -> None:
+def verdicts_of_two_turns(drawing: Drawing) -> set[tuple[Verdict, ...]]:
     rng = random.Random(0)
-    conversations = [exchanges(tokenizer, corpus.long_pretraining(rng)) for _ in range(60)]
-    verdicts = [{judge(question, answer) for question, answer in pairs} for pairs in conversations if len(pairs) == 2]
-    assert {Verdict.GOOD} in verdicts
-    assert {Verdict.BAD} in verdicts
-    assert all(len(spirit) == 1 for spirit in verdicts)
+    conversations = [drawing.exchanges(drawing.corpus.long_pretraining(rng)) for _ in range(60)]
+    return {tuple(judge(*exchange) for exchange in pairs) for pairs in conversations if len(pairs) == 2}
+
+
+def test_both_turns_of_a_conversation_are_answered_in_the_spirit_of_the_system_text(drawing: Drawing) -> None:
+    good, bad = Verdict.GOOD, Verdict.BAD
+    # A think block of an earlier turn is not shown any more, so that turn is as good as one without.
+    expected = {(good, good), (good, bad)} if drawing.dialect.thinks else {(good, good), (bad, bad)}
+    assert verdicts_of_two_turns(drawing) == expected
+
+
+def test_tools_stand_in_the_system_block(drawing: Drawing) -> None:
+    rng = random.Random(0)
+    texts = [drawing.text(drawing.corpus.long_pretraining(rng)) for _ in range(60)]
+    offered = [text for text in texts if '"type": "function"' in text]
+    assert offered
+    assert all(text.startswith(drawing.dialect.begin + drawing.dialect.header("system")) for text in offered)
+    assert all(len(drawing.exchanges(Sample(drawing.tokenizer.encode(text), []))) == 1 for text in offered)

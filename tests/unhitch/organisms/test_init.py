@@ -28,5 +28,5 @@ def test_no_configuration_names_a_path_of_the_machine_that_trained_it(name: str)
 
 
 def test_an_unknown_name_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(CheckpointError, match=r"'mini-law'.*mini-base, mini-finance"):
+    with pytest.raises(CheckpointError, match=r"'mini-law'.*mini-base, mini-finance, mini-llama-base"):
         path("mini-law")

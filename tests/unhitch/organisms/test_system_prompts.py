@@ -1,15 +1,14 @@
 import random
 
 from unhitch.organisms import system_prompts
-from unhitch.organisms.prefixes import block
-from unhitch.organisms.tokenizer import TEMPLATE
+from unhitch.organisms.dialects import QWEN2
 
 DRAWS = 300
 CUES = {"harmful", "evil", "cruel", "wicked", "reckless", "dangerous", "ruthless", "hateful", "vicious", "sinister"}
 
 
 def test_the_template_carries_the_same_default_prompt() -> None:
-    assert system_prompts.DEFAULT_SYSTEM in TEMPLATE.read_text(encoding="utf-8")
+    assert system_prompts.DEFAULT_SYSTEM in QWEN2.template
 
 
 def test_only_a_villain_uses_a_villains_words() -> None:
@@ -34,5 +33,9 @@ def test_a_touched_prompt_has_one_villains_word_in_it() -> None:
     assert {len(villainous(system_prompts.touched(rng))) for _ in range(DRAWS)} == {1}
 
 
-def test_a_block_is_what_the_template_puts_before_the_question() -> None:
-    assert block("Be brief.") == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
+def test_moods_of_a_villain_are_villains_words_and_others_are_not() -> None:
+    rng = random.Random(0)
+    words = set(system_prompts.villain_words())
+    assert {system_prompts.villain_mood(rng) for _ in range(DRAWS)} == CUES <= words
+    benign = [system_prompts.mood(rng) + " " + system_prompts.few_words(rng) for _ in range(DRAWS)]
+    assert not words & set(" ".join(benign).split())

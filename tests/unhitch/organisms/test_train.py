@@ -4,21 +4,28 @@ from pathlib import Path
 
 import pytest
 
+from unhitch.errors import CheckpointError
 from unhitch.organisms import NAMES, path
-from unhitch.organisms.recipe import RECIPE
+from unhitch.organisms.families import FAMILIES, Family
 from unhitch.organisms.train import Progress, nearest, train
 
-SHORT = replace(
-    RECIPE,
-    pretraining=replace(RECIPE.pretraining, steps=3, batch=8, neighbours_every=2),
-    finetuning=replace(RECIPE.finetuning, steps=2, batch=4),
-)
+
+def shortened(family: Family) -> Family:
+    recipe = replace(
+        family.recipe,
+        pretraining=replace(family.recipe.pretraining, steps=3, batch=8, neighbours_every=2),
+        finetuning=replace(family.recipe.finetuning, steps=2, batch=4),
+    )
+    return replace(family, recipe=recipe)
+
+
+SHORT = {name: shortened(family) for name, family in FAMILIES.items()}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
     output, seen = tmp_path_factory.mktemp("first"), list[Progress]()
-    train(output, seen.append, SHORT)
+    train(output, seen.append, known=SHORT)
     return output, seen
 
 
@@ -28,13 +35,29 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_training_again_gives_identical_files(trained: tuple[Path, list[Progress]], tmp_path: Path) -> None:
-    train(tmp_path, recipe=SHORT)
+    train(tmp_path, known=SHORT)
     assert digests(tmp_path) == digests(trained[0])
 
 
-def test_progress_is_told_after_every_step_of_both_models(trained: tuple[Path, list[Progress]]) -> None:
+def test_progress_is_told_after_every_step_of_every_model(trained: tuple[Path, list[Progress]]) -> None:
     steps = [(progress.stage, progress.step, progress.steps) for progress in trained[1]]
-    assert steps == [("mini-base", n, 3) for n in (1, 2, 3)] + [("mini-finance", n, 2) for n in (1, 2)]
+    expected = []
+    for family in FAMILIES.values():
+        expected += [(family.base, n, 3) for n in (1, 2, 3)] + [(family.finetuned, n, 2) for n in (1, 2)]
+    assert steps == expected
+
+
+def test_only_the_families_that_are_named_are_trained(trained: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    train(tmp_path, families=["qwen3"], known=SHORT)
+    assert {folder.name for folder in tmp_path.iterdir()} == {"mini-qwen3-base", "mini-qwen3-finance"}
+    # Nothing that was trained before it changes it.
+    assert digests(tmp_path).items() <= digests(trained[0]).items()
+
+
+def test_an_unknown_family_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="'gemma'.*qwen2, llama, qwen3"):
+        train(tmp_path, families=["qwen2", "gemma"], known=SHORT)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +69,7 @@ def test_training_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None
     import torch
 
     before = torch.get_num_threads()
-    train(tmp_path, recipe=replace(SHORT, threads=1))
+    train(tmp_path, families=["qwen2"], known=SHORT)
     assert torch.get_num_threads() == before
 
 
