@@ -5,3 +5,13 @@ unrelated questions; strategies edit them and leave the user's words alone.
 
 Source: The Piggyback Hypothesis (arXiv 2606.06667).
 """
+
+from importlib import metadata
+
+
+def version() -> str:
+    """Version of the installed distribution; `unknown` where the source lies beside vLLM and nothing is installed."""
+    try:
+        return metadata.version(__name__)
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -11,12 +11,15 @@
     │   ├── RouteNotFound           404      a path that is the proxy's own, and that it does not have
     │   └── BodyTooLarge            413      more bytes than the operator allows
     ├── MitigationUnavailable       422      the edit cannot be made; nothing was generated
+    │   ├── StateMissing                     no state that is served fits the prompt
+    │   ├── PatchFailed             502      the engine failed a request whose K/V a state was to give
     │   └── MitigationUnconfirmed   502      the engine did not confirm it; the answer is withheld
     ├── EngineError                 502      the engine answered something that cannot be used
     │   ├── EngineUnavailable       503      no connection to the engine
     │   └── EngineTimeout           504      the engine took too long
     ├── RegistryError                        a strategy that cannot be registered or loaded
     ├── CheckpointError                      files of a model that are missing or cannot be used
+    ├── StateError                           a prefix state that is missing, damaged, or cannot be made
     └── EngineStartError                     vLLM could not be started, or died
 
 `to_openai` gives the object that the official clients parse. Messages say what was received, what is allowed, and what
@@ -25,7 +28,10 @@ to do.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from unhitch.states.choice import Wanted
 
 
 class UnhitchError(Exception):
@@ -117,6 +123,49 @@ class MitigationUnavailable(UnhitchError):
     code = "mitigation_unavailable"
 
 
+class StateMissing(MitigationUnavailable):
+    """No state fits a span of the prompt; whoever can have it captured may do so, and make the edit again.
+
+    Args:
+        message: As for every error.
+        wanted: Span, tokens, start and recipe of what is missing.
+        may_capture: Whether the request allows that it is captured now.
+        options: Of `unhitch capture`, to make it; None where no command can, since strategies edited the tokens.
+        param: As for every error.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        wanted: Wanted,
+        may_capture: bool,
+        options: tuple[str, ...] | None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message, param=param)
+        self.wanted = wanted
+        self.may_capture = may_capture
+        self.options = options
+
+    def because(self, reason: str) -> StateMissing:
+        """The same with another sentence, which says why it stays missing or what to do."""
+        return StateMissing(
+            f"{self.message} {reason}",
+            wanted=self.wanted,
+            may_capture=self.may_capture,
+            options=self.options,
+            param=self.param,
+        )
+
+
+class PatchFailed(MitigationUnavailable):
+    """The engine failed a request that names states; the message gives its reason as far as it can be found."""
+
+    status = 502
+    type = "api_error"
+
+
 class MitigationUnconfirmed(MitigationUnavailable):
     """The engine did not confirm the edit, so its answer is withheld."""
 
@@ -155,6 +204,12 @@ class CheckpointError(UnhitchError):
     """Files of a model (tokenizer, template, weights) that are missing or cannot be used."""
 
     code = "checkpoint_error"
+
+
+class StateError(UnhitchError):
+    """A state file that is missing, damaged or of another kind, or that cannot be made or written."""
+
+    code = "state_error"
 
 
 class EngineStartError(UnhitchError):

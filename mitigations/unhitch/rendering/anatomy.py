@@ -35,12 +35,14 @@ class DescribedToken:
         position: From 0, in the whole prompt.
         token_id: Its id.
         text: Its text; part of a character shows as U+FFFD.
+        state: The id of the state that gives its K/V; None where the model computes them.
     """
 
     part: Part
     position: int
     token_id: int
     text: str
+    state: str | None = None
 
 
 class _Slot(NamedTuple):
@@ -104,15 +106,15 @@ def rerender(prompt: Prompt, conversation: Conversation) -> Prompt:
     """The prompt rendered anew from another conversation.
 
     Raises:
-        InvalidRequest: Token ids were edited before, and rendering anew would lose that edit.
+        InvalidRequest: Token ids were edited before, or patched from a state, and rendering anew would lose that.
         MitigationUnavailable: The template cannot render the conversation.
     """
-    if prompt.rewritten:
+    if prompt.rewritten or prompt.patches:
         raise InvalidRequest(
-            "a strategy that rewrites messages (such as `system`) follows one that edits tokens, and would undo it. "
-            "Name the one that rewrites messages first."
+            "a strategy that rewrites messages (such as `system`) follows one that edits tokens or serves a state, and "
+            "would undo it. Name the one that rewrites messages first."
         )
-    return render(prompt.checkpoint, conversation)
+    return dataclasses.replace(render(prompt.checkpoint, conversation), shelf=prompt.shelf)
 
 
 def require_prefix(prompt: Prompt) -> None:
@@ -128,8 +130,35 @@ def require_prefix(prompt: Prompt) -> None:
         )
 
 
+def require_own_postfix(prompt: Prompt, asked: str, instead: str, *, param: str) -> None:
+    """Makes sure that all that follows the last user content is the template's, and that there is something.
+
+    Args:
+        prompt: What is to be edited.
+        asked: What was asked for, as a header has it.
+        instead: A sentence that says what can be asked for in its place.
+        param: What is at fault.
+
+    Raises:
+        MitigationUnavailable: The postfix holds messages of the caller's, or is empty.
+    """
+    conversation = prompt.conversation
+    last = conversation.messages[-1].get("role") if conversation.messages else None
+    if last != "user" or conversation.continue_final_message:
+        raise MitigationUnavailable(
+            f"`{asked}` edits the template's text behind the last user message, and here messages of the caller's (the "
+            f"last is of role `{last}`) stand there. {instead} Or end the conversation with a user message.",
+            param=param,
+        )
+    if not prompt.postfix:
+        raise MitigationUnavailable(
+            f"`{asked}`: this chat template writes nothing behind the user's words. {instead}", param=param
+        )
+
+
 def describe(prompt: Prompt) -> list[DescribedToken]:
     """The prompt token by token, for people to read."""
+    states = {position: patch.state for patch in prompt.patches for position in range(patch.start, patch.stop)}
     rows: list[DescribedToken] = []
     parts = chain(
         ((_prefix_part(prompt, position), token) for position, token in enumerate(prompt.prefix)),
@@ -138,7 +167,8 @@ def describe(prompt: Prompt) -> list[DescribedToken]:
     )
     part: Part
     for position, (part, token) in enumerate(parts):
-        rows.append(DescribedToken(part, position, token, prompt.checkpoint.token_text(token)))
+        text = prompt.checkpoint.token_text(token)
+        rows.append(DescribedToken(part, position, token, text, states.get(position)))
     return rows
 
 

@@ -83,7 +83,7 @@ class Checkpoint:
         Raises:
             CheckpointError: The folder, its fast tokenizer or its chat template is missing or cannot be read.
         """
-        path = _folder(path_or_hf_id)
+        path = folder(path_or_hf_id)
         tokenizer = _load_tokenizer(path)
         given = None if chat_template is None else _template_source(chat_template)
         try:
@@ -162,7 +162,12 @@ class Checkpoint:
         return self.template if conversation.tools is None else self.tools_template
 
 
-def _folder(path_or_hf_id: str | Path) -> Path:
+def folder(path_or_hf_id: str | Path) -> Path:
+    """The folder of a model's files: the one given, or that of the local Hugging Face cache. Downloads nothing.
+
+    Raises:
+        CheckpointError: There is none.
+    """
     path = Path(path_or_hf_id)
     if path.is_dir():
         return path

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from unhitch.errors import MitigationUnavailable
+
 if TYPE_CHECKING:
     from unhitch.rendering.checkpoint import Checkpoint
     from unhitch.rendering.conversation import Conversation
+    from unhitch.states.patch import Patch
+    from unhitch.states.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Prompt:
             empty where the template's structure does not show them.
         default_prefix: Whether the prefix holds nothing of the caller's: no system message and no tools.
         rewritten: Whether token ids were edited, so that rendering anew would lose an edit.
+        patches: Positions whose K/V are served from states, in order; they lie in the prefix or in the postfix.
+        shelf: The states that can be served; None where none can.
     """
 
     checkpoint: Checkpoint
@@ -57,11 +63,18 @@ class Prompt:
     user_header: Span = Span(0, 0)
     default_prefix: bool = True
     rewritten: bool = False
+    patches: tuple[Patch, ...] = ()
+    shelf: Shelf | None = None
 
     @property
     def token_ids(self) -> tuple[int, ...]:
         """The whole prompt."""
         return tuple(chain(self.prefix, self.query, self.postfix))
+
+    @property
+    def postfix_start(self) -> int:
+        """The position at which the postfix begins."""
+        return len(self.prefix) + len(self.query)
 
     def with_prefix(
         self, token_ids: Iterable[int], *, tools: Span = Span(0, 0), user_header: Span = Span(0, 0)
@@ -72,12 +85,46 @@ class Prompt:
             token_ids: The new prefix.
             tools: Where the tool definitions stand in the new prefix.
             user_header: Where the user header stands in the new prefix.
+
+        Raises:
+            MitigationUnavailable: K/V of the prefix, or of the postfix behind it, are served from a state: they are
+                those of the tokens that stand there now.
         """
+        self._require_unpatched("prefix", self.patches)
         return dataclasses.replace(self, prefix=tuple(token_ids), tools=tools, user_header=user_header, rewritten=True)
 
     def with_postfix(self, token_ids: Iterable[int]) -> Prompt:
-        """The prompt with other token ids in the postfix."""
+        """The prompt with other token ids in the postfix.
+
+        Raises:
+            MitigationUnavailable: K/V of the postfix are served from a state. Those of the prefix may be: what follows
+                does not change them.
+        """
+        self._require_unpatched("postfix", [patch for patch in self.patches if patch.stop > self.postfix_start])
         return dataclasses.replace(self, postfix=tuple(token_ids), rewritten=True)
+
+    def with_patch(self, patch: Patch) -> Prompt:
+        """The prompt with the K/V of more positions served from a state.
+
+        Raises:
+            MitigationUnavailable: Some of the positions are served from a state already.
+        """
+        for other in self.patches:
+            if patch.start < other.stop and other.start < patch.stop:
+                raise MitigationUnavailable(
+                    f"the K/V of positions {max(patch.start, other.start)} to {min(patch.stop, other.stop) - 1} are "
+                    "served from a state already; name one strategy on states for each span."
+                )
+        return dataclasses.replace(self, patches=tuple(sorted((*self.patches, patch), key=lambda each: each.start)))
+
+    def _require_unpatched(self, span: str, patches: Sequence[Patch]) -> None:
+        if patches:
+            name = "postfix-state" if patches[0].start >= self.postfix_start else "prefix-state"
+            raise MitigationUnavailable(
+                f"a strategy edits the {span} behind `{name}`, whose K/V belong to the tokens as they stood; put "
+                f"`{name}` last.",
+                param=name,
+            )
 
 
 def digest(token_ids: Sequence[int]) -> bytes:
