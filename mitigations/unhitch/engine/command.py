@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unhitch.engine import cpu_wheel
+from unhitch.engine.connector.options import options
 from unhitch.engine.served import Served
 from unhitch.errors import EngineStartError
 
@@ -31,13 +32,14 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()
 
 
-def build(served: Served, *, host: str, port: int, extra: Sequence[str] = ()) -> Command:
+def build(served: Served, *, host: str, port: int, states: Path | None = None, extra: Sequence[str] = ()) -> Command:
     """The command that serves a model: the GPU package where there is a GPU, else the CPU package.
 
     Args:
         served: Checkpoint and adapters.
         host: Address to listen on.
         port: Port to listen on.
+        states: Folder of states, if the engine is to serve them.
         extra: Further arguments of vLLM; they win over those set here.
 
     Raises:
@@ -52,6 +54,8 @@ def build(served: Served, *, host: str, port: int, extra: Sequence[str] = ()) ->
         flags += ["--enable-lora", "--max-lora-rank", str(served.max_rank), "--lora-modules"]
         flags += [f"{name}={path}" for name, path in served.adapters.items()]
         flags += ["--max-loras", str(len(served.adapters) + (cpu_wheel.SPARE_ADAPTER_SLOTS if on_cpu else 0))]
+    if states is not None:
+        flags += options(states)
     if on_cpu:
         flags += ["--enforce-eager"]  # compiling takes half a minute more, and small models gain nothing by it
     # No model, datum or statistic is fetched or sent at run time.
