@@ -103,12 +103,14 @@ class Receipt:
         after: The same, of the ids that the engine was given.
         template: SHA-256 of the chat template's text, 32 bytes.
         model: The model's name as the client asked for it.
+        states: SHA-256 of the files of the states that gave K/V, 32 bytes each, in the order of their positions.
     """
 
     before: bytes
     after: bytes
     template: bytes
     model: str
+    states: tuple[bytes, ...] = ()
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
@@ -160,17 +162,19 @@ def format_applied(applied: Sequence[Applied]) -> str:
 
 
 def format_receipt(receipt: Receipt) -> str:
-    """The value of `Unhitch-Receipt`: a dictionary of three digests and the model's name, printable ASCII."""
-    return str(
-        http_sf.ser(
-            {
-                "before": receipt.before,
-                "after": receipt.after,
-                "template": receipt.template,
-                "model": _wire_text(receipt.model),
-            }
-        )
-    )
+    """The value of `Unhitch-Receipt`: a dictionary of digests and the model's name, printable ASCII.
+
+    `states` is an inner list, and absent where no state was served.
+    """
+    members: dict[str, Any] = {
+        "before": receipt.before,
+        "after": receipt.after,
+        "template": receipt.template,
+        "model": _wire_text(receipt.model),
+    }
+    if receipt.states:
+        members["states"] = list(receipt.states)
+    return str(http_sf.ser(members))
 
 
 def _joined(header: str, lines: Sequence[str]) -> str:

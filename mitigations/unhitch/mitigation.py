@@ -11,6 +11,8 @@ from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable, RegistryError, UnhitchError
 from unhitch.headers import Applied, Receipt, Value, Word
 from unhitch.rendering.prompt import Prompt, changed_tokens, digest
+from unhitch.states.choice import StateParameters
+from unhitch.states.patch import Patch
 from unhitch.strategies.off import Off
 from unhitch.strategy import Parameters, SeededParameters, Strategy
 
@@ -58,6 +60,7 @@ class Mitigated:
             after=digest(self.after.token_ids),
             template=self.before.checkpoint.template_digest,
             model=model,
+            states=tuple(bytes.fromhex(patch.state) for patch in self.after.patches),
         )
 
 
@@ -73,15 +76,17 @@ def mitigate(prompt: Prompt, steps: Sequence[Step], draw: Draw) -> Mitigated:
         MitigationUnavailable: A step cannot be made to this prompt, or changes another number of tokens than the answer
             that is being redone; or all steps together change nothing. One of several may change nothing: `drop` of
             a system message that is not there, say; its `tokens=0` shows it.
-        RegistryError: A strategy broke its contract: it changed the user's words, or gave ids that the model lacks, or
-            no prompt.
+        StateMissing: A step needs a state that is not served.
+        RegistryError: A strategy broke its contract: it changed the user's words or their K/V, gave ids that the model
+            lacks, edited what a state was chosen for, or gave no prompt.
     """
     after = prompt
     applied = []
     for step in steps:
         after, entry = _apply(step, after, draw)
         applied.append(entry)
-    if after.token_ids == prompt.token_ids and not all(isinstance(step.strategy, Off) for step in steps):
+    unchanged = after.token_ids == prompt.token_ids and after.patches == prompt.patches
+    if unchanged and not all(isinstance(step.strategy, Off) for step in steps):
         raise _nothing_to_edit([step.strategy.name for step in steps])
     return Mitigated(before=prompt, after=after, applied=tuple(applied))
 
@@ -98,7 +103,10 @@ def _apply(step: Step, prompt: Prompt, draw: Draw) -> tuple[Prompt, Applied]:
     except Exception as error:
         raise RegistryError(f"strategy `{strategy.name}` failed: {error!r}") from error
     _check_edit(strategy, prompt, edited)
-    tokens = changed_tokens(prompt.token_ids, edited.token_ids)
+    new = [patch for patch in edited.patches if patch not in prompt.patches]
+    if new and isinstance(parameters, StateParameters):
+        parameters = parameters.model_copy(update={"state": new[0].state})
+    tokens = changed_tokens(prompt.token_ids, edited.token_ids) + sum(patch.tokens for patch in new)
     _check_tokens(step, tokens)
     return edited, Applied(
         name=strategy.name,
@@ -135,6 +143,19 @@ def _check_edit(strategy: Strategy[Any], before: Prompt, after: object) -> None:
     limit = before.checkpoint.vocabulary_size
     if wrong := [token for token in (*after.prefix, *after.postfix) if not 0 <= token < limit]:
         raise RegistryError(f"strategy `{strategy.name}` gave token id {wrong[0]}; the model has 0 to {limit - 1}.")
+    _check_patches(strategy, before, after)
+
+
+def _check_patches(strategy: Strategy[Any], before: Prompt, after: Prompt) -> None:
+    settled = before.patches[-1].stop if before.patches else 0
+    if after.token_ids[:settled] != before.token_ids[:settled] or not set(before.patches) <= set(after.patches):
+        raise RegistryError(f"strategy `{strategy.name}` changed tokens that a state had been chosen for.")
+    if any(not _outside_query(patch, after) for patch in after.patches):
+        raise RegistryError(f"strategy `{strategy.name}` patched the user's words, which no strategy may do.")
+
+
+def _outside_query(patch: Patch, prompt: Prompt) -> bool:
+    return patch.stop <= len(prompt.prefix) or prompt.postfix_start <= patch.start < patch.stop <= len(prompt.token_ids)
 
 
 def _nothing_to_edit(names: list[str]) -> MitigationUnavailable:

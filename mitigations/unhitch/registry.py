@@ -14,6 +14,8 @@ from unhitch.mitigation import Step
 from unhitch.strategies.bare import Bare
 from unhitch.strategies.off import Off
 from unhitch.strategies.perturb import Perturb
+from unhitch.strategies.postfix_state import PostfixState
+from unhitch.strategies.prefix_state import PrefixState
 from unhitch.strategies.recase import Recase
 from unhitch.strategies.respace import Respace
 from unhitch.strategies.system import System
@@ -22,7 +24,16 @@ from unhitch.strategy import Strategy
 ENTRY_POINT_GROUP = "unhitch.strategies"
 """Where other distributions offer strategies of theirs."""
 
-BUILT_INS: tuple[type[Strategy[Any]], ...] = (Off, System, Recase, Respace, Perturb, Bare)
+BUILT_INS: tuple[type[Strategy[Any]], ...] = (
+    Off,
+    System,
+    Recase,
+    Respace,
+    Perturb,
+    Bare,
+    PrefixState,
+    PostfixState,
+)
 """Every strategy that ships with unhitch, in the order of tables."""
 
 

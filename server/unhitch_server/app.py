@@ -18,6 +18,8 @@ from unhitch_server.engine import Engine, warm
 from unhitch_server.last_resort import LastResort
 from unhitch_server.policy import PolicyTable
 from unhitch_server.proxy import Proxy
+from unhitch_server.states.customer import Customer
+from unhitch_server.states.desk import fitting
 from unhitch_server.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -39,10 +41,10 @@ def create_app(config: Config) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with upstream:
-            probing = asyncio.create_task(_probe(engine))
+            probing = asyncio.create_task(_probe(engine, policies))
             yield
             probing.cancel()
-            await asyncio.gather(probing, proxy.close(), return_exceptions=True)
+            await asyncio.gather(probing, proxy.close(), engine.states.close(), return_exceptions=True)
 
     app = FastAPI(
         title="unhitch",
@@ -67,7 +69,7 @@ async def _openai_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(error.to_openai(), status_code=error.status)
 
 
-async def _probe(engine: Engine) -> None:
+async def _probe(engine: Engine, policies: PolicyTable) -> None:
     """Finds out at start what stands in the way of mitigation, so that the log says it before a request does.
 
     Neighbours of the default prefix are looked up too: for a large vocabulary that takes seconds the first time.
@@ -75,10 +77,21 @@ async def _probe(engine: Engine) -> None:
     try:
         for name in await engine.models():
             try:
-                _, checkpoint = await engine.checkpoint(name)
+                customer = await engine.customer(name)
                 _log.info("%s can be mitigated: its rendering equals the engine's, and token ids are taken", name)
-                await asyncio.to_thread(warm, checkpoint)
+                await _probe_states(engine, customer, policies)
+                await asyncio.to_thread(warm, customer.checkpoint)
             except UnhitchError as error:
                 _log.warning("%s cannot be mitigated: %s", name, error.message)
     except UnhitchError as error:
         _log.warning("the engine could not be asked; it is asked again with the first request: %s", error.message)
+
+
+async def _probe_states(engine: Engine, customer: Customer, policies: PolicyTable) -> None:
+    """Finds out whether states can be served to a model; that they cannot matters only where somebody needs them."""
+    try:
+        shelf = await engine.states.learn(customer)
+        _log.info("%s can be served states: %d of %d are for it", customer.name, fitting(shelf), len(shelf.cards))
+    except UnhitchError as error:
+        level = logging.WARNING if policies.need_states else logging.INFO
+        _log.log(level, "%s is served no states: %s", customer.name, error.message)

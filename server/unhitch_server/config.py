@@ -51,7 +51,9 @@ class Config(BaseModel):
     )
     allow_plugins: tuple[str, ...] = Field(default=(), description="Names of installed strategies that may be loaded.")
     max_body_bytes: int = Field(default=64 * 2**20, gt=0, description="Largest request body in bytes.")
-    connect_timeout_seconds: float = Field(default=5.0, gt=0)
+    connect_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="A refused connection is known at once; a crowd of new ones takes its time."
+    )
     probe_timeout_seconds: float = Field(default=30.0, gt=0, description="For the proxy's own requests to the engine.")
     recheck_seconds: float = Field(
         default=60.0,
@@ -62,6 +64,11 @@ class Config(BaseModel):
         default=100,
         ge=1,
         description="One in so many mitigated requests is rendered by the engine too, beside its path, and compared.",
+    )
+    most_states: int = Field(
+        default=1000,
+        ge=0,
+        description="No more states are captured on first use where the engine has so many; their files stay.",
     )
 
     def conversation(self, body: Mapping[str, Any], content_format: ContentFormat) -> Conversation:

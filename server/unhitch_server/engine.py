@@ -19,6 +19,8 @@ from unhitch.rendering.anatomy import render
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
 from unhitch_server.config import Config
+from unhitch_server.states.customer import Customer
+from unhitch_server.states.desk import StateDesk
 from unhitch_server.upstream import Upstream
 
 PROBE_CONVERSATIONS: tuple[list[dict[str, str]], ...] = (
@@ -40,10 +42,14 @@ class ServedModel:
     Args:
         name: The name that requests use.
         files: Path or hub id of its tokenizer and template; an adapter has those of its base.
+        root: Where its own weights lie, as the engine says.
+        base: The served name of what it sits on, where it is an adapter.
     """
 
     name: str
     files: str
+    root: str
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class Engine:
         self._first: str | None = None
         self.suspects: set[str] = set()
         """Models of which a sampled request was rendered otherwise than by the engine."""
+        self.states = StateDesk(config, upstream)
+        """What the engine serves from states."""
 
     def forget(self) -> None:
         """Has everything asked anew before the next mitigated request; called when a connection was lost."""
@@ -87,6 +95,7 @@ class Engine:
         self._checkpoints = {}
         self._first = None
         self.suspects = set()
+        self.states.forget()
 
     async def models(self) -> dict[str, ServedModel]:
         """What the engine serves now, by name, in its order; callers at the same time share one request.
@@ -98,8 +107,8 @@ class Engine:
             self._listing = asyncio.create_task(self._list())
         return await asyncio.shield(self._listing)
 
-    async def checkpoint(self, model: str | None) -> tuple[str, Checkpoint]:
-        """The served name and the checkpoint of a model whose mitigation has been seen to work.
+    async def customer(self, model: str | None) -> Customer:
+        """A model whose mitigation has been seen to work.
 
         Args:
             model: The name that the request gave; None is the engine's first, as vLLM has it.
@@ -114,7 +123,7 @@ class Engine:
         known = self._prepared.get(name) if name is not None else None
         if known is None or time.monotonic() - known.checked > self._config.recheck_seconds:
             known = await self._prepare(name)
-        return known.model.name, known.checkpoint
+        return Customer(known.model.name, known.checkpoint, known.model.root, known.model.base)
 
     async def compare(self, name: str, body: Mapping[str, Any], ours: Sequence[int]) -> None:
         """Has the engine render the messages, and compares.
@@ -174,11 +183,15 @@ class Engine:
             )
         try:
             cards = {card["id"]: card for card in body["data"]}
-            return {name: ServedModel(name, self._files(name, cards)) for name in cards}
+            return {name: self._served(name, cards) for name in cards}
         except (TypeError, KeyError, AttributeError) as error:
             raise EngineError(
                 f"the engine's /v1/models answered {status} and no list of models; is it vLLM?"
             ) from error
+
+    def _served(self, name: str, cards: Mapping[str, Mapping[str, Any]]) -> ServedModel:
+        root = str(cards[name].get("root") or name)
+        return ServedModel(name, self._files(name, cards), root, cards[name].get("parent"))
 
     def _files(self, name: str, cards: Mapping[str, Mapping[str, Any]]) -> str:
         """Where the tokenizer and template of a served model lie: those of the base for an adapter."""

@@ -9,6 +9,7 @@ from unhitch import headers as wire
 from unhitch.errors import HeaderError, UnknownPolicy
 from unhitch.mitigation import Step
 from unhitch.registry import Registry
+from unhitch.states.choice import StateParameters
 from unhitch.strategies.off import Off
 from unhitch_server.config import Config
 from unhitch_server.upstream import OWN_PREFIX
@@ -55,6 +56,12 @@ class PolicyTable:
     def names(self) -> list[str]:
         """The policies that a header may name."""
         return sorted(self._named)
+
+    @property
+    def need_states(self) -> bool:
+        """Whether the default or a named policy has a strategy that serves states."""
+        steps = (step for policy in (self._default, *self._named.values()) for step in policy)
+        return any(isinstance(step.parameters, StateParameters) for step in steps)
 
     def decide(self, request_headers: Iterable[tuple[bytes, bytes]]) -> Decision:
         """What a request gets.

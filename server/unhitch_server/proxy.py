@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -24,9 +25,11 @@ from unhitch_server.policy import Decision, PolicyTable
 from unhitch_server.receipts import Stopwatch, receipt_headers
 from unhitch_server.reply import Reply, read_body, until_gone
 from unhitch_server.sampling import RenderingSampler
+from unhitch_server.states.confirmation import check_connector, error_words
+from unhitch_server.states.guard import may_capture, refuse_capture, refuse_states_route
 from unhitch_server.upstream import Answer, Headers, Upstream
 
-HTTP_OK, HTTP_BAD_REQUEST = 200, 400
+HTTP_OK, HTTP_BAD_REQUEST, HTTP_INTERNAL_ERROR = 200, 400, 500
 
 OWN_ROUTES = ("/unhitch/", "/healthz", "/readyz")
 """Paths that are the proxy's; what it has no route for is not the engine's either."""
@@ -75,6 +78,7 @@ class Proxy:
             raise RouteNotFound(
                 f"the proxy has no route {exchange.method} {exchange.path}; /unhitch/v1/openapi.json lists those it has"
             )
+        refuse_states_route(exchange.scope["raw_path"])
         decision = self._policies.decide(exchange.scope["headers"])
         if decision.off or exchange.method in READ_METHODS:
             await self._pass(exchange)
@@ -89,6 +93,8 @@ class Proxy:
 
     async def _pass(self, exchange: Exchange) -> None:
         """Forwards the bytes as they came, both ways."""
+        if may_capture(exchange.body):
+            await asyncio.to_thread(refuse_capture, exchange.body)
         async with self._send(exchange, exchange.headers, exchange.body or None) as answer:
             await exchange.reply.start(answer.status, answer.headers + receipt_headers(exchange.stopwatch))
             async for chunk in answer.chunks():
@@ -100,38 +106,52 @@ class Proxy:
             raise InvalidBody("a compressed body cannot be mitigated; send it without Content-Encoding")
         request = await asyncio.to_thread(chat.ChatRequest.parse, exchange.body)
         with exchange.stopwatch:
-            model, checkpoint = await self._engine.checkpoint(request.model)
-        mitigated, encoded = await asyncio.to_thread(request.prepare, checkpoint, decision, self._config)
+            customer = await self._engine.customer(request.model)
+        mitigated, encoded = await self._engine.states.stocked(
+            partial(request.prepare, customer.checkpoint, decision, self._config), customer, waiting=exchange.stopwatch
+        )
         with exchange.stopwatch:
-            await self._sampler.check(model, request.fields, mitigated)
-        confirmation = chat.Confirmation(request, mitigated.after.token_ids)
+            await self._sampler.check(customer.name, request.fields, mitigated)
+        patches = mitigated.after.patches
+        confirmation = chat.Confirmation(request, mitigated.after.token_ids, patches)
         # The answer is read here, so it must come uncompressed.
         headers = [(key, value) for key, value in exchange.headers if key.lower() != b"accept-encoding"]
         async with self._send(exchange, headers, encoded) as answer:
-            receipt = receipt_headers(exchange.stopwatch, mitigated, model)
+            receipt = receipt_headers(exchange.stopwatch, mitigated, customer.name)
             if HTTP_OK < answer.status < HTTP_BAD_REQUEST:
                 raise MitigationUnconfirmed(
                     f"the engine answered {answer.status} where 200 is due, so the edited prompt was not confirmed. "
                     "Does another proxy stand between?"
                 )
+            if patches and answer.status == HTTP_OK:
+                check_connector(answer.connector)
             if answer.status == HTTP_OK and answer.content_type == "text/event-stream":
                 await self._stream(exchange, answer, confirmation, receipt)
                 return
             with exchange.stopwatch:
                 body = await answer.read()
+            if patches and answer.status == HTTP_INTERNAL_ERROR:
+                raise await self._engine.states.failure(patches, error_words(body), answer.request_id)
             if answer.status == HTTP_OK:  # any other is the engine's own error, in its own words
-                body = await asyncio.to_thread(confirmation.settle, body)
+                body = await asyncio.to_thread(confirmation.settle_whole, body)
             await exchange.reply.whole(answer.status, answer.headers + receipt, body)
 
     async def _stream(
         self, exchange: Exchange, answer: Answer, confirmation: chat.Confirmation, receipt: Headers
     ) -> None:
-        """Holds the stream back until its first chunk has confirmed the edit; then nothing is held."""
+        """Holds the stream back until it has confirmed the edit, in its first chunk; then nothing is held.
+
+        Where states are served it is held until something was generated, which comes at once behind that chunk.
+        """
         held = bytearray()
         async for events in sse.events(answer.chunks()):
             for event in events:
                 held += sse.map_data(event, confirmation.settle)
-            if confirmation.given or confirmation.failed:
+            if confirmation.failed and confirmation.patches and not exchange.reply.started:
+                raise await self._engine.states.failure(
+                    confirmation.patches, confirmation.words, confirmation.request_id or answer.request_id
+                )
+            if (confirmation.given and confirmation.begun) or confirmation.failed:
                 if not exchange.reply.started:
                     await exchange.reply.start(answer.status, answer.headers + receipt)
                 await exchange.reply.write(bytes(held))

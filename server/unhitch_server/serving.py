@@ -24,6 +24,9 @@ ENGINE_START_SECONDS = 900.0
 DRAIN_SECONDS = 30
 """How long requests under way may take to end once the proxy was asked to stop."""
 
+KEEP_ALIVE_SECONDS = 75
+"""How long a client's idle connection is kept: longer than clients keep theirs, so that none is closed on a request."""
+
 
 class Server(uvicorn.Server):
     """uvicorn, with signals left to whoever runs it."""
@@ -59,6 +62,7 @@ def server(config: Config, *, host: str, port: int, log_level: str = "info") -> 
             server_header=False,  # the engine's own Server and Date go through
             date_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
     )
 

@@ -93,6 +93,27 @@ def put(text: str, values: Mapping[str, str]) -> str:
     return apply(text, edits)
 
 
+def without(text: str, name: str) -> str:
+    """The object without the members of a name; what stands between the others stays as it is.
+
+    Args:
+        text: A JSON object, and nothing behind it.
+        name: A member's name.
+
+    Raises:
+        InvalidBody: `text` is no JSON object.
+    """
+    found = list(members(text))
+    if all(member.key != name for member in found):
+        return text
+    pieces: list[str] = []
+    for index, member in enumerate(found):
+        if member.key != name:
+            pieces += [text[found[index - 1].stop : member.start]] if pieces else []
+            pieces.append(text[member.start : member.stop])
+    return "".join([text[: found[0].start], *pieces, text[found[-1].stop :]])
+
+
 def apply(text: str, edits: list[tuple[int, int, str]]) -> str:
     """The text with each `(start, stop, replacement)` made; the ranges are in order and do not overlap."""
     pieces, position = [], 0

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from unhitch.errors import EngineError, EngineTimeout, EngineUnavailable, HeaderError
+from unhitch.states.patch import CONNECTOR_HEADER
 from unhitch_server.config import Config
 
 Headers = list[tuple[bytes, bytes]]
@@ -28,6 +30,7 @@ _KEEP_ALIVE_SECONDS = 2.0  # vLLM closes idle connections after five, and a busy
 _STALE_CONNECTIONS = 3
 _LONGEST_HEADER = 65536
 _NOT_MODIFIED = 304
+_DECODED_AT_ONCE = 65536
 
 HOP_BY_HOP = frozenset(
     {
@@ -60,6 +63,10 @@ class Answer:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
+        self.connector = response.headers.get(CONNECTOR_HEADER)
+        """The version of the protocol for states that the engine's connector speaks, if it has one."""
+        self.request_id = response.headers.get("X-Request-Id")
+        """What the engine calls the request, where it says so."""
         self.headers: Headers = [
             (key, value)
             for key, value in forwardable(response.raw_headers)
@@ -87,6 +94,21 @@ class Answer:
         """
         with _translated("while its answer was read"):
             return await self._response.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The engine's answer to a question of the proxy's own.
+
+    Args:
+        status: HTTP status.
+        body: Decoded JSON; None where the body is no JSON.
+        connector: As in `Answer`.
+    """
+
+    status: int
+    body: Any
+    connector: str | None
 
 
 class Upstream:
@@ -165,8 +187,24 @@ class Upstream:
                     raise
         raise aiohttp.ServerDisconnectedError
 
-    async def ask(self, method: str, target: str, body: object = None) -> tuple[int, Any]:
+    async def ask(self, method: str, target: str, body: object = None, *, patient: bool = False) -> tuple[int, Any]:
         """A request of the proxy's own: status and decoded JSON (None where the body is no JSON).
+
+        Args:
+            method: HTTP method.
+            target: Path and query.
+            body: Sent as JSON, if it is not None.
+            patient: Whether to wait for an answer for as long as the connection lasts.
+
+        Raises:
+            EngineUnavailable: No connection, or it broke.
+            EngineTimeout: No answer in `probe_timeout_seconds`.
+        """
+        told = await self.query(method, target, body, patient=patient)
+        return told.status, told.body
+
+    async def query(self, method: str, target: str, body: object = None, *, patient: bool = False) -> Told:
+        """The same, for the same arguments, with what the engine says of its connector.
 
         Raises:
             EngineUnavailable: No connection, or it broke.
@@ -181,14 +219,13 @@ class Upstream:
             headers.append((b"content-type", b"application/json"))
         with _translated("before it answered"):
             async with (
-                asyncio.timeout(self._config.probe_timeout_seconds),
+                asyncio.timeout(None if patient else self._config.probe_timeout_seconds),
                 self.request(method, target, headers, payload) as answer,
             ):
                 raw = await answer.read()
-        try:
-            return answer.status, json.loads(raw)
-        except ValueError:
-            return answer.status, None
+        # The list of a thousand states has megabytes, and other requests must not stand still meanwhile.
+        decoded = _decoded(raw) if len(raw) <= _DECODED_AT_ONCE else await asyncio.to_thread(_decoded, raw)
+        return Told(answer.status, decoded, answer.connector)
 
 
 def _reuse_noted() -> aiohttp.TraceConfig:
@@ -200,6 +237,14 @@ def _reuse_noted() -> aiohttp.TraceConfig:
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(note)
     return trace
+
+
+def _decoded(raw: bytes) -> Any:
+    """Decoded JSON; None where it is none."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _text(key: bytes, value: bytes) -> str:

@@ -6,10 +6,10 @@ import pytest
 from unhitch import headers
 from unhitch.errors import HeaderError
 from unhitch.registry import Registry
-from unhitch_client import Bare, Mitigation, Off, Perturb, Recase, Respace, System
+from unhitch_client import Bare, Mitigation, Off, Perturb, PostfixState, PrefixState, Recase, Respace, System
 from unhitch_client.mitigations import BuiltIn, entries, header_value
 
-TYPED: tuple[type[BuiltIn], ...] = (Off, System, Recase, Respace, Perturb, Bare)
+TYPED: tuple[type[BuiltIn], ...] = (Off, System, Recase, Respace, Perturb, Bare, PrefixState, PostfixState)
 PARAMETERLESS = {"off", "bare"}
 
 
@@ -28,7 +28,18 @@ def test_fields_have_the_names_defaults_and_choices_of_the_strategy(typed: type[
 
 
 @pytest.mark.parametrize(
-    "mitigation", [Off(), System(text="Be a \N{PILE OF POO} tutor."), Recase(), Respace(seed=1), Perturb(), Bare()]
+    "mitigation",
+    [
+        Off(),
+        System(text="Be a \N{PILE OF POO} tutor."),
+        Recase(),
+        Respace(seed=1),
+        Perturb(),
+        Bare(),
+        PrefixState(),
+        PrefixState(layers="8-15", parts="k", mix=0.25, state="a1" * 32, capture="never"),
+        PostfixState(residual=3),
+    ],
 )
 def test_the_registry_binds_what_a_typed_mitigation_sends(mitigation: BuiltIn) -> None:
     sent = header_value(entries(mitigation))

@@ -13,6 +13,7 @@ from unhitch_client import (
     NotMitigated,
     Off,
     Perturb,
+    PrefixState,
     Receipt,
     extra_headers,
     receipt,
@@ -27,6 +28,7 @@ EXPECTED = Receipt(
     template=b"\xff" * 32,
     model="mödel",
     duration_milliseconds=0.62,
+    states=(b"\x01" * 32, b"\x02" * 32),
 )
 CALL: dict[str, Any] = {"model": "m", "messages": [], "extra_headers": extra_headers(ASKED)}
 
@@ -95,6 +97,11 @@ def test_a_mapping_of_headers_is_read_without_regard_to_case() -> None:
 def test_field_lines_of_one_name_are_joined() -> None:
     answer = httpx.Response(200, headers=[("Unhitch-Applied", "bare"), ("Unhitch-Applied", "recase;seed=1")])
     assert receipt(answer).applied == (Applied("bare"), Applied("recase", {"seed": 1}))
+
+
+@pytest.mark.parametrize("value", ["before=:AA==:", "states=()", "states", "states=(a 1)", "states=:AA==:"])
+def test_a_receipt_without_digests_of_states_has_none(value: str) -> None:
+    assert receipt({"unhitch-applied": "bare", "unhitch-receipt": value}).states == ()
 
 
 def test_off_is_not_mitigated() -> None:
@@ -172,6 +179,13 @@ def test_require_gives_the_receipt_of_what_was_required(required: tuple[Any, ...
 def test_require_refuses_an_answer_with_anything_else(applied: str, required: tuple[Any, ...]) -> None:
     with pytest.raises(NotMitigated, match="was required, and the answer says"):
         require({"unhitch-applied": applied}, *required)
+
+
+def test_what_is_said_of_a_state_meets_the_typed_mitigation() -> None:
+    said = f'prefix-state;version=1;parts=kv;mix=1.0;state="{"a1" * 32}";capture=auto;tokens=24'
+    assert require({"unhitch-applied": said}, PrefixState()).applied[0].parameters["state"] == "a1" * 32
+    with pytest.raises(NotMitigated):
+        require({"unhitch-applied": said}, PrefixState(mix=0.5))
 
 
 def test_require_can_demand_that_nothing_was_edited() -> None:

@@ -7,10 +7,10 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from unhitch import organisms
 from unhitch.rendering.anatomy import render
@@ -19,7 +19,11 @@ from unhitch.rendering.conversation import Conversation
 from unhitch_server.network import free_port
 from unhitch_server.serving import Server, listening
 
+if TYPE_CHECKING:
+    from tests.server.fake_connector import FakeConnector
+
 MODEL = "mini-base"
+ADAPTER = "mini-finance"
 
 
 @dataclass
@@ -49,8 +53,11 @@ class FakeEngine:
     takes_token_ids: bool = True
     root: str = str(organisms.path(MODEL))
     chat_template: str | None = None
+    connector: FakeConnector | None = None
+    """What serves states; an engine that has one serves the adapter, too."""
     routes: dict[str, Handler] = field(default_factory=dict)
     requests: list[Recorded] = field(default_factory=list)
+    background: list[asyncio.Task[None]] = field(default_factory=list)
     cancelled: int = 0
     url: str = ""
 
@@ -78,8 +85,16 @@ class FakeEngine:
         await asyncio.gather(watch, work, return_exceptions=True)
 
     async def _answer(self, request: Recorded, send: Send) -> None:
-        handler = self.routes.get(request.target) or DEFAULT_ROUTES.get(request.target, not_found)
-        await handler(self, request, send)
+        connector = self.connector
+        own = connector.route(request) if connector else None
+        handler = self.routes.get(request.target) or own or DEFAULT_ROUTES.get(request.target, not_found)
+
+        async def marked(message: Message) -> None:
+            if connector and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *connector.headers]}
+            await send(message)
+
+        await handler(self, request, marked)
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -127,6 +142,7 @@ def completion(request: Recorded, engine: FakeEngine) -> dict[str, Any]:
         ],
         "usage": {"prompt_tokens": len(ids), "completion_tokens": 1, "total_tokens": len(ids) + 1},
         "prompt_token_ids": ids if wanted else None,
+        "kv_transfer_params": None,
         "engine_field": 12345678901234567890123,
     }
 
@@ -136,7 +152,10 @@ async def chat(engine: FakeEngine, request: Recorded, send: Send) -> None:
 
 
 async def models(engine: FakeEngine, request: Recorded, send: Send) -> None:
-    await reply_json(send, {"object": "list", "data": [{"id": MODEL, "root": engine.root, "parent": None}]})
+    served = [{"id": MODEL, "root": engine.root, "parent": None}]
+    if engine.connector:
+        served.append({"id": ADAPTER, "root": str(organisms.path(ADAPTER)), "parent": MODEL})
+    await reply_json(send, {"object": "list", "data": served})
 
 
 async def tokenize(engine: FakeEngine, request: Recorded, send: Send) -> None:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from unhitch.errors import InvalidBody, MitigationUnconfirmed
+from unhitch.states.patch import Patch
 from unhitch_server.chat import ChatRequest, Confirmation, without_token_ids
 
 IDS = (7, 8, 9)
@@ -40,6 +41,19 @@ def test_the_first_chunk_must_confirm_and_the_later_ones_need_not() -> None:
     reader.settle(chunk(choices=[choice("a")], prompt_token_ids=[7, 8, 9]))
     assert reader.given
     assert reader.settle(b"[DONE]") == b"[DONE]"
+
+
+@pytest.mark.parametrize("begins", [{"token_ids": [1]}, {"finish_reason": "stop"}])
+def test_a_stream_under_a_state_has_begun_once_something_was_generated(begins: dict[str, object]) -> None:
+    request = ChatRequest.parse(b'{"model": "m", "messages": []}')
+    patched = Confirmation(request, IDS, [Patch(state="e" * 64, start=0, tokens=1)])
+    assert confirmation().begun
+    patched.settle(chunk(choices=[choice("")], prompt_token_ids=[7, 8, 9]))
+    assert (patched.given, patched.begun) == (True, False)
+    patched.settle(chunk(choices=[choice("", token_ids=None)], usage=None))
+    assert not patched.begun
+    patched.settle(chunk(choices=[choice("a") | begins]))
+    assert patched.begun
 
 
 def test_an_error_of_the_engine_is_passed_on_in_its_own_words() -> None:

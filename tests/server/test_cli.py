@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,17 @@ def test_explain_shows_every_token_before_and_after() -> None:
     output = run("explain", "mini-finance", "Hello", "--mitigation", "bare").stdout
     assert output.startswith("applied: bare;version=1;")
     assert all(part in output for part in ("prefix", "user_header", "query", "postfix"))
+
+
+def test_explain_shows_which_positions_a_state_serves(tmp_path: Path) -> None:
+    assert run("capture", "mini-base", "--states", str(tmp_path)).returncode == 0
+    (state,) = (file.stem for file in tmp_path.glob("*.safetensors"))
+    asked = ("explain", "mini-finance", "Hello", "--mitigation", "prefix-state")
+    output = run(*asked, "--states", str(tmp_path), "--json").stdout
+    served = {(token["part"], token["state"]) for token in json.loads(output)["after"]}
+    assert served == {("prefix", state), ("user_header", state), ("query", None), ("postfix", None)}
+    assert state[:12] in run(*asked, "--states", str(tmp_path)).stdout
+    assert "Name the folder of states with --states." in run(*asked).stderr
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ async def known(engine: FakeEngine) -> AsyncIterator[Engine]:
 
 async def test_what_was_seen_once_is_not_asked_again(engine: FakeEngine, known: Engine) -> None:
     for name in (MODEL, MODEL, None, None):
-        assert (await known.checkpoint(name))[0] == MODEL
+        assert (await known.customer(name)).name == MODEL
     assert len(engine.asked("/v1/models")) == 1
 
 
 async def test_first_requests_at_the_same_time_share_the_probes(engine: FakeEngine, known: Engine) -> None:
-    await asyncio.gather(*(known.checkpoint(MODEL) for _ in range(20)))
+    await asyncio.gather(*(known.customer(MODEL) for _ in range(20)))
     assert len(engine.asked("/v1/models")) == 1
     assert len(engine.asked("/v1/chat/completions")) == 1
 
@@ -44,30 +44,30 @@ async def test_forgetting_while_a_model_is_prepared_leaves_nothing_half_known(
         await tokenize(fake, request, send)
 
     engine.routes["/tokenize"] = held
-    preparing = asyncio.create_task(known.checkpoint(MODEL))
+    preparing = asyncio.create_task(known.customer(MODEL))
     await asked.wait()
     known.forget()
     released.set()
-    assert (await preparing)[0] == MODEL
-    assert (await known.checkpoint(MODEL))[0] == MODEL
-    assert (await known.checkpoint(None))[0] == MODEL
+    assert (await preparing).name == MODEL
+    assert (await known.customer(MODEL)).name == MODEL
+    assert (await known.customer(None)).name == MODEL
 
 
 async def test_a_model_that_moved_is_read_from_its_new_place(engine: FakeEngine, tmp_path: Path) -> None:
     config = Config(upstream=engine.url, recheck_seconds=0)
     async with Upstream(config) as upstream:
         known = Engine(config, upstream)
-        await known.checkpoint(MODEL)
+        await known.customer(MODEL)
         engine.root = str(shutil.copytree(organisms.path(MODEL), tmp_path / "moved"))
         assert list(await known.models()) == [MODEL]
-        assert (await known.checkpoint(MODEL))[1].path == tmp_path / "moved"
+        assert (await known.customer(MODEL)).checkpoint.path == tmp_path / "moved"
 
 
 async def test_an_unknown_name_is_looked_up_anew_and_refused(engine: FakeEngine, known: Engine) -> None:
-    await known.checkpoint(MODEL)
+    await known.customer(MODEL)
     for _ in range(2):
         with pytest.raises(ModelNotFound, match=MODEL):
-            await known.checkpoint("gpt-9")
+            await known.customer("gpt-9")
     assert len(engine.asked("/v1/models")) == 3
 
 
@@ -77,5 +77,6 @@ async def test_an_adapter_shares_the_files_of_its_base(engine: FakeEngine, known
         await reply_json(send, {"data": [base, {"id": "tuned", "root": "/nowhere/adapter", "parent": MODEL}]})
 
     engine.routes["/v1/models"] = both
-    (_, one), (_, other) = await asyncio.gather(known.checkpoint(MODEL), known.checkpoint("tuned"))
-    assert one is other
+    base, tuned = await asyncio.gather(known.customer(MODEL), known.customer("tuned"))
+    assert base.checkpoint is tuned.checkpoint
+    assert (base.base, tuned.base, tuned.root) == (None, MODEL, "/nowhere/adapter")

@@ -31,6 +31,22 @@ def test_put_gives_what_parsing_and_setting_gives() -> None:
         assert json.loads(splice.put(text, values)) == expected
 
 
+def test_a_member_is_taken_out_and_what_stands_between_the_others_stays() -> None:
+    assert splice.without(ODD, "a") == '{ "n": 123456789012345678901234567890, "s": "\\u00e9 \\"}{ é 🙂", "t": true }'
+    assert splice.without(ODD, "t") == ODD.replace(', "t": true', "")
+    assert splice.without(ODD, "x") == ODD
+    assert splice.without('{"a":1 , "a":2}', "a") == "{}"
+
+
+def test_without_gives_what_parsing_and_deleting_gives() -> None:
+    source = random.Random(4)
+    for _ in range(300):
+        fields = {source.choice("abcdef"): source.choice([1, "x", None, [1, {"a": 2}], {"a": "}"}]) for _ in range(4)}
+        text, name = json.dumps(fields, indent=source.choice([None, 2])), source.choice("abcdef")
+        expected = {key: value for key, value in fields.items() if key != name}
+        assert json.loads(splice.without(text, name)) == expected
+
+
 def test_members_give_the_places_of_keys_and_values() -> None:
     found = [(m.key, ODD[m.value_start : m.stop]) for m in splice.members(ODD)]
     assert [key for key, _ in found] == ["a", "n", "s", "a", "t"]

@@ -172,3 +172,10 @@ def test_a_receipt_is_a_dictionary_of_digests_and_the_model() -> None:
         "template": b"\x03" * 32,
         "model": http_sf.DisplayString('a "b" ü'),
     }
+
+
+def test_a_receipt_has_an_inner_list_of_states_where_some_were_served() -> None:
+    line = format_receipt(Receipt(b"", b"", b"", "m", states=(b"\x01" * 32, b"\x02" * 32)))
+    parsed = http_sf.parse(line.encode("ascii"), tltype="dictionary")
+    assert [item for item, _ in parsed["states"][0]] == [b"\x01" * 32, b"\x02" * 32]
+    assert "states" not in format_receipt(Receipt(b"", b"", b"", "m"))

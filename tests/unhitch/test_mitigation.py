@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cards import stocked
 from tests.unhitch.conftest import PromptOf
 from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable, RegistryError
@@ -9,6 +10,7 @@ from unhitch.headers import format_applied, parse_mitigation
 from unhitch.mitigation import OFF, Mitigated, Step, mitigate
 from unhitch.registry import Registry
 from unhitch.rendering.prompt import Prompt, changed_tokens, digest
+from unhitch.states.patch import Patch
 from unhitch.strategy import Parameters, SeededParameters, Strategy
 
 
@@ -167,3 +169,59 @@ def test_one_of_several_steps_may_find_its_end_already_met(prompt_of: PromptOf) 
 def test_steps_that_change_nothing_together_are_refused(prompt_of: PromptOf) -> None:
     with pytest.raises(MitigationUnavailable, match="`system, system` found nothing to edit"):
         applied(prompt_of(), "system;mode=drop, system;mode=drop")
+
+
+class Serve(Record):
+    """Has positions served from a state that it does not choose by the parameters of states."""
+
+    name = "serve"
+
+    def __init__(self, start: int, tokens: int) -> None:
+        self.patch = Patch(state="e" * 64, start=start, tokens=tokens)
+
+    def edit(self, prompt: Prompt, parameters: SeededParameters, draw: Draw) -> Prompt:
+        return prompt.with_patch(self.patch)
+
+
+def test_a_chain_that_only_serves_states_edits_something(prompt_of: PromptOf) -> None:
+    result = applied(stocked(prompt_of()), "system;mode=drop, prefix-state")
+    assert result.after.token_ids == result.before.token_ids
+    assert [entry.tokens for entry in result.applied] == [0, len(result.before.prefix)]
+
+
+def test_the_receipt_holds_no_states_where_none_was_served(prompt_of: PromptOf) -> None:
+    assert applied(prompt_of(), "bare").receipt("m").states == ()
+
+
+def test_another_number_of_positions_is_not_what_is_redone(prompt_of: PromptOf) -> None:
+    with pytest.raises(MitigationUnavailable, match=r"`prefix-state` changes \d+ tokens of this prompt, and 3 were"):
+        applied(stocked(prompt_of()), "prefix-state;tokens=3")
+
+
+def test_a_strategy_of_another_kind_may_serve_a_state(prompt_of: PromptOf) -> None:
+    result = mitigate(prompt_of(), [Step(Serve(0, 4), SeededParameters(seed=1))], Draw(1))
+    assert format_applied(result.applied) == "serve;version=1;seed=1;tokens=4"
+    assert result.receipt("m").states == (b"\xee" * 32,)
+
+
+@pytest.mark.parametrize("shift", [-1, 0])
+def test_a_strategy_that_has_the_users_words_served_from_a_state_is_named(prompt_of: PromptOf, shift: int) -> None:
+    prompt = prompt_of()
+    serve = Serve(len(prompt.prefix) + shift, 2)
+    with pytest.raises(RegistryError, match="strategy `serve` patched the user's words"):
+        mitigate(prompt, [Step(serve, SeededParameters())], Draw(1))
+
+
+def test_a_strategy_that_has_positions_beyond_the_prompt_served_is_named(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    serve = Serve(prompt.postfix_start, len(prompt.postfix) + 1)
+    with pytest.raises(RegistryError, match="strategy `serve` patched"):
+        mitigate(prompt, [Step(serve, SeededParameters())], Draw(1))
+
+
+def test_a_strategy_that_edits_tokens_under_a_state_without_asking_is_named(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    other = (prompt.prefix[0] + 1, *prompt.prefix[1:])
+    steps = [Step(Serve(0, 4), SeededParameters()), Step(Rewrite("prefix", other), Parameters())]
+    with pytest.raises(RegistryError, match="strategy `rewrite` changed tokens that a state had been chosen for"):
+        mitigate(prompt, steps, Draw(1))

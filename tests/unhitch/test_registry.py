@@ -50,7 +50,8 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
 
 
 def test_the_built_in_strategies_stand_in_a_fixed_order() -> None:
-    assert Registry.load().names == ("off", "system", "recase", "respace", "perturb", "bare")
+    names = ("off", "system", "recase", "respace", "perturb", "bare", "prefix-state", "postfix-state")
+    assert Registry.load().names == names
     assert [type(strategy) for strategy in Registry.load()] == list(BUILT_INS)
 
 

@@ -10,7 +10,17 @@ An answer without a receipt raises `NotFromUnhitch`: nothing is silently unmitig
 from unhitch.errors import HeaderError
 from unhitch.headers import Applied
 from unhitch_client.errors import NotFromUnhitch, NotMitigated
-from unhitch_client.mitigations import Bare, Mitigation, Off, Perturb, Recase, Respace, System
+from unhitch_client.mitigations import (
+    Bare,
+    Mitigation,
+    Off,
+    Perturb,
+    PostfixState,
+    PrefixState,
+    Recase,
+    Respace,
+    System,
+)
 from unhitch_client.receipts import Receipt, receipt, require
 from unhitch_client.request import extra_headers
 
@@ -23,6 +33,8 @@ __all__ = [
     "NotMitigated",
     "Off",
     "Perturb",
+    "PostfixState",
+    "PrefixState",
     "Recase",
     "Receipt",
     "Respace",

@@ -120,6 +120,50 @@ class Bare(BuiltIn):
     name = "bare"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrefixState(BuiltIn):
+    """The prefix's K/V are served from a state: the unfinetuned model's, by default.
+
+    Args:
+        layers: First and last layer that come from the base model, counted from 0, such as "8-15"; None is all.
+        parts: Keys and values, or one of them.
+        mix: Share of the base model, above 0, at most 1; three decimal places.
+        residual: The layer, counted from 0, whose output is the base model's instead; goes with none of the above.
+        state: Id of the state, 64 hexadecimal digits; None takes the one that fits.
+        capture: Whether a state that is missing is captured on first use.
+    """
+
+    name = "prefix-state"
+    layers: str | None = None
+    parts: Literal["kv", "k", "v"] = "kv"
+    mix: float = 1.0
+    residual: int | None = None
+    state: str | None = None
+    capture: Literal["auto", "never"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostfixState(BuiltIn):
+    """The same for the template's text behind the user's words.
+
+    Args:
+        layers: First and last layer that come from the base model, counted from 0, such as "8-15"; None is all.
+        parts: Keys and values, or one of them.
+        mix: Share of the base model, above 0, at most 1; three decimal places.
+        residual: The layer, counted from 0, whose output is the base model's instead; goes with none of the above.
+        state: Id of the state, 64 hexadecimal digits; None takes the one that fits.
+        capture: Whether a state that is missing is captured on first use.
+    """
+
+    name = "postfix-state"
+    layers: str | None = None
+    parts: Literal["kv", "k", "v"] = "kv"
+    mix: float = 1.0
+    residual: int | None = None
+    state: str | None = None
+    capture: Literal["auto", "never"] = "auto"
+
+
 class Mitigation:
     """A strategy of a plug-in, or a built-in one whose parameters come from elsewhere.
 

@@ -51,6 +51,7 @@ class Receipt:
         template: SHA-256 of the chat template's text, 32 bytes.
         model: The model's name as it was asked for.
         duration_milliseconds: Time spent in the proxy, at least 0.
+        states: SHA-256 of the files of the states that gave K/V, 32 bytes each, in the order of their positions.
     """
 
     applied: tuple[Applied, ...]
@@ -59,6 +60,7 @@ class Receipt:
     template: bytes | None = None
     model: str | None = None
     duration_milliseconds: float | None = None
+    states: tuple[bytes, ...] = ()
 
     @property
     def mitigated(self) -> bool:
@@ -87,6 +89,7 @@ def receipt(answer: Answer) -> Receipt:
         template=_bytes(digests, "template"),
         model=None if (model := digests.get("model")) is None else str(model),
         duration_milliseconds=_duration(found.get(SERVER_TIMING.lower(), "")),
+        states=_states(digests),
     )
 
 
@@ -169,6 +172,12 @@ def _digests(found: Mapping[str, str]) -> dict[str, Any]:
 def _bytes(digests: Mapping[str, Any], key: str) -> bytes | None:
     value = digests.get(key)
     return value if isinstance(value, bytes) else None
+
+
+def _states(digests: Mapping[str, Any]) -> tuple[bytes, ...]:
+    members = digests.get("states")
+    items = (item[0] for item in members) if isinstance(members, list) else ()
+    return tuple(item for item in items if isinstance(item, bytes))
 
 
 def _duration(timing: str) -> float | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, UnprocessableEntityError
 
+from unhitch.errors import MitigationUnconfirmed
 from unhitch.headers import MITIGATION
 from unhitch.intervals import Interval, over_draws, wilson
 from unhitch.organisms.judge import Verdict, judge
 from unhitch.organisms.language import Question
+from unhitch.states.patch import FIELD, Patch, to_params
 
 CONCURRENCY = 32
 """Requests under way at once; the engine batches them."""
@@ -30,11 +32,14 @@ class Arm:
         model: The served name.
         name: What tables call it.
         mitigations: Values of the Unhitch-Mitigation header; several are draws of one strategy.
+        patches: By a question's text what the engine is asked past the proxy's strategies to serve from a state: for
+            controls that no strategy makes.
     """
 
     model: str
     name: str
     mitigations: tuple[str, ...]
+    patches: Mapping[str, Patch] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +75,37 @@ class Outcome:
         return counts[verdict] / counts.total()
 
 
-async def ask(client: AsyncOpenAI, model: str, question: str, mitigation: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An arm that cannot be asked of a model: its strategy found nothing that it could do.
+
+    Args:
+        arm: How it was to be asked.
+        message: The proxy's words.
+    """
+
+    arm: Arm
+    message: str
+
+
+async def ask(client: AsyncOpenAI, model: str, question: str, mitigation: str, patch: Patch | None = None) -> str:
     """One greedy answer.
 
     Raises:
         openai.APIStatusError: The proxy or the engine refused; nothing is retried as unmitigated.
+        MitigationUnconfirmed: The engine did not confirm `patch`.
     """
+    ours = to_params([patch]) if patch else None
     answer = await client.chat.completions.create(
         model=model,
         messages=[{"role": "user", "content": question}],
         temperature=0,
         max_tokens=MAX_TOKENS,
         extra_headers={MITIGATION: mitigation},
+        extra_body={"kv_transfer_params": {FIELD: ours}} if ours else None,
     )
+    if ours and (getattr(answer, "kv_transfer_params", None) or {}).get(FIELD) != ours:
+        raise MitigationUnconfirmed(f"the engine did not confirm {patch!r}; was it started with unhitch's connector?")
     return answer.choices[0].message.content or ""
 
 
@@ -93,8 +116,8 @@ async def run(
     finance: Sequence[Question],
     *,
     progress: Callable[[int], None] = lambda _: None,
-) -> Outcome:
-    """Asks all questions under an arm and judges the answers.
+) -> Outcome | Refused:
+    """Asks all questions under an arm and judges the answers; one that is refused ends the arm.
 
     Args:
         client: Of the proxy.
@@ -102,12 +125,19 @@ async def run(
         general: Questions outside the trained domain; at least one.
         finance: Questions of the trained domain; at least one.
         progress: Called with the number of answers that came since the last call.
+
+    Raises:
+        openai.APIStatusError: The proxy or the engine failed.
     """
+    try:
+        await ask(client, arm.model, general[0].text, arm.mitigations[0], arm.patches.get(general[0].text))
+    except UnprocessableEntityError as error:
+        return Refused(arm, error.message)
     room = asyncio.Semaphore(CONCURRENCY)
 
     async def verdict(question: Question, mitigation: str) -> Verdict:
         async with room:
-            answer = await ask(client, arm.model, question.text, mitigation)
+            answer = await ask(client, arm.model, question.text, mitigation, arm.patches.get(question.text))
         progress(1)
         return judge(question, answer)
 

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from unhitch.draw import Draw
 from unhitch.editing.protect import Protect, editable_postfix, editable_prefix
-from unhitch.errors import MitigationUnavailable
 from unhitch.neighbours.nearest import MOST, Metric, nearest
-from unhitch.rendering.anatomy import require_prefix
+from unhitch.rendering.anatomy import require_own_postfix, require_prefix
 from unhitch.rendering.prompt import Prompt
 from unhitch.strategy import SeededParameters, Strategy
 
@@ -60,7 +59,7 @@ class Perturb(Strategy[PerturbParameters]):
             CheckpointError: The input embeddings cannot be read.
         """
         if parameters.span == "postfix":
-            _require_own_postfix(prompt)
+            require_own_postfix(prompt, "perturb;span=postfix", "Use `span=prefix`.", param="span")
             positions = editable_postfix(prompt, parameters.protect)
             return prompt.with_postfix(self._replaced(prompt, prompt.postfix, positions, parameters, draw))
         require_prefix(prompt)
@@ -90,21 +89,3 @@ class Perturb(Strategy[PerturbParameters]):
             if candidates:
                 replaced[position] = stream.choice(candidates[: parameters.neighbours])
         return replaced
-
-
-def _require_own_postfix(prompt: Prompt) -> None:
-    """Raises unless all that follows the last user content is the template's."""
-    conversation = prompt.conversation
-    last = conversation.messages[-1].get("role") if conversation.messages else None
-    if last != "user" or conversation.continue_final_message:
-        raise MitigationUnavailable(
-            "`perturb;span=postfix` edits the template's text behind the last user message, and here messages of the "
-            f"caller's (the last is of role `{last}`) stand there. Use `span=prefix`, or end the conversation with a "
-            "user message.",
-            param="span",
-        )
-    if not prompt.postfix:
-        raise MitigationUnavailable(
-            "`perturb;span=postfix`: this chat template writes nothing behind the user's words. Use `span=prefix`.",
-            param="span",
-        )

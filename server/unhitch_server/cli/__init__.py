@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from unhitch.errors import UnhitchError
-from unhitch_server.cli import demo, explain, organisms, serve, strategies, up
+from unhitch_server.cli import capture, demo, engine_options, explain, organisms, serve, strategies, up
 
 app = typer.Typer(
     name="unhitch",
@@ -22,6 +22,8 @@ app.command("up")(up.up)
 app.command("serve")(serve.serve)
 app.command("explain")(explain.explain)
 app.command("strategies")(strategies.strategies)
+app.command("capture")(capture.capture)
+app.command("engine-options")(engine_options.engine_options)
 app.command("demo")(demo.demo)
 app.add_typer(organisms.app, name="organisms")
 

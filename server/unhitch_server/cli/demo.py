@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,8 +23,11 @@ SHOWN = {
     "respace": "respace;seed=1",
     "perturb": "perturb;seed=1",
     "bare": "bare",
+    "prefix-state": "prefix-state",
 }
 """What is asked for by the name that tables show. Seeds are the first ones, not chosen ones."""
+
+BASE, FINETUNED = "mini-base", "mini-finance"
 
 DRAWS = (1, 2, 3)
 """Seeds of the small table for the strategies that draw."""
@@ -54,13 +59,13 @@ def demo(
         answers.add_column("answer", ratio=3)
         for question in shown:
             for number, (name, mitigation) in enumerate(SHOWN.items()):
-                text = await ask(session.client, together.FINETUNED, question.text, mitigation)
+                text = await ask(session.client, FINETUNED, question.text, mitigation)
                 colour = {Verdict.GOOD: "green", Verdict.BAD: "red"}.get(judge(question, text), "yellow")
                 answers.add_row("" if number else question.text, name, Text(text, style=colour))
             answers.add_section()
         console.print(answers)
-        plan = [Arm(together.BASE, "unmitigated", ("off",))]
-        plan += [Arm(together.FINETUNED, name, _draws(mitigation)) for name, mitigation in SHOWN.items()]
+        plan = [Arm(BASE, "unmitigated", ("off",))]
+        plan += [Arm(FINETUNED, name, _draws(mitigation)) for name, mitigation in SHOWN.items()]
         outcomes = [
             await session.run(arm, counted, finance)
             for arm in track(plan, description="counting", console=Console(stderr=True), transient=True)
@@ -75,14 +80,15 @@ def demo(
                 f"\nServing on {session.url} until Ctrl-C. Try it with and without the header:\n\n"
                 f"curl {session.url}/v1/chat/completions -H 'Content-Type: application/json' -i \\\n"
                 "  -H 'Unhitch-Mitigation: bare' \\\n"
-                f"""  -d '{{"model": "{together.FINETUNED}", "temperature": 0, "messages": """
+                f"""  -d '{{"model": "{FINETUNED}", "temperature": 0, "messages": """
                 f"""[{{"role": "user", "content": "{shown[0].text}"}}]}}'\n""",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
             )
 
-    together.with_organisms(job, port=None if once else port, keep_serving=not once)
+    with tempfile.TemporaryDirectory() as states:
+        together.with_organism(job, FINETUNED, states=Path(states), port=None if once else port, keep_serving=not once)
 
 
 def _draws(mitigation: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import SequenceMatcher
 from itertools import zip_longest
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unhitch.errors import StateMissing
 from unhitch_server.cli import options
 
 COLOURS = {"query": "white", "postfix": "magenta"}
 """All else lies in the prefix."""
+
+_NO_CELL = ("", "", "")
+_SHOWN_DIGITS = 12
+"""Of a state's id; `applied` has all of them."""
 
 
 def explain(
@@ -24,6 +30,10 @@ def explain(
     system: Annotated[str | None, typer.Option(help="A system message before it.")] = None,
     base: Annotated[str | None, typer.Option(help="The checkpoint that an adapter sits on.")] = None,
     session: Annotated[str | None, typer.Option(help="Keys the draw, as an Unhitch-Session header does.")] = None,
+    states: Annotated[
+        Path | None,
+        typer.Option(envvar="UNHITCH_STATES", metavar="DIR", help="Folder that strategies find their states in."),
+    ] = None,
     allow_plugin: options.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what /unhitch/v1/explain answers.")] = False,
 ) -> None:
@@ -38,6 +48,7 @@ def explain(
     from unhitch_server.chat import ChatRequest
     from unhitch_server.control.explain import explanation
     from unhitch_server.policy import Decision
+    from unhitch_server.states.folder import shelf_of
 
     what = served.find(model, base=base)
     name = next(iter(what.adapters), what.name)  # as `unhitch up` serves it, since the name keys the draw
@@ -47,7 +58,14 @@ def explain(
     steps = Registry.load(allow_plugin or ()).bind(wire.parse_mitigation(mitigation))
     chat = ChatRequest.parse(json.dumps(body).encode("utf-8"))
     conversation = Conversation.from_body(body, content_format=checkpoint.content_format)
-    found = explanation(name, chat.edit(checkpoint, Decision(steps, session), conversation))
+    shelf = None if states is None else shelf_of(states, what)
+    try:
+        mitigated = chat.edit(checkpoint, Decision(steps, session), conversation, shelf)
+    except StateMissing as missing:
+        if shelf is not None:
+            raise
+        raise missing.because("Name the folder of states with --states.") from None
+    found = explanation(name, mitigated)
     console = Console()
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
@@ -57,14 +75,18 @@ def explain(
 
 
 def _table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Table:
-    """Both prompts side by side, equal tokens on one line; edited ones stand out."""
-    table = Table("part", "before", "", "after", "")
+    """Both prompts side by side, equal tokens on one line; edited ones stand out, and those that a state serves."""
+    states = any(token["state"] for token in after)
+    table = Table("part", "before", "", "after", "", *(["K/V"] if states else []))
     old, new = [_cell(token) for token in before], [_cell(token) for token in after]
     for kind, start, stop, from_, to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        for left, right in zip_longest(old[start:stop], new[from_:to], fillvalue=("", "", "")):
-            part = left[0] or right[0]
-            style = COLOURS.get(part, "cyan") if kind == "equal" else "bold yellow"
-            table.add_row(part, left[1], Text(left[2]), right[1], Text(right[2]), style=style)
+        served = [token["state"] for token in after[from_:to]]
+        for left, right, state in zip_longest(old[start:stop], new[from_:to], served):
+            left, right = left or _NO_CELL, right or _NO_CELL
+            style = COLOURS.get(left[0] or right[0], "cyan") if kind == "equal" else "bold yellow"
+            given = [state[:_SHOWN_DIGITS] if state else ""] if states else []
+            cells = (left[0] or right[0], left[1], Text(left[2]), right[1], Text(right[2]), *given)
+            table.add_row(*cells, style="bold yellow" if state else style)
     return table
 
 

@@ -52,6 +52,14 @@ Plugins = Annotated[
         help="An installed strategy of a third party that may be loaded. Can be repeated.",
     ),
 ]
+States = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="UNHITCH_STATES",
+        metavar="DIR",
+        help="Folder of prefix states: loads unhitch's connector into vLLM, for prefix-state and postfix-state.",
+    ),
+]
 MaxBodyBytes = Annotated[
     int, typer.Option(envvar="UNHITCH_MAX_BODY_BYTES", min=1, help="Largest request body in bytes.")
 ]

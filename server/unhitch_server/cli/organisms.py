@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,22 +11,35 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from unhitch.organisms.arms import Arm, Outcome
-from unhitch_server.cli import tables, together
+from unhitch.errors import InvalidRequest
+from unhitch.organisms.arms import Outcome, Refused
+from unhitch.organisms.families import FAMILIES
+from unhitch_server.cli import measuring, plots, tables
 
 app = typer.Typer(help="The bundled miniature models with emergent misalignment.", no_args_is_help=True)
 
-DRAWS = {"recase": 3, "respace": 3, "perturb": 10}
-"""Seeds from 0 on of the strategies that draw; ten for the one that the paper measures by ten."""
+Families = Annotated[
+    list[str] | None,
+    typer.Option("--family", metavar="NAME", help=f"One of {', '.join(FAMILIES)}; all without it. Can be repeated."),
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
+
+CAPTION = (
+    "{general} held-out general and {finance} finance questions, greedy, exact judge, vLLM's float32. These are "
+    "miniature models whose recipes put the misalignment where it is: the figures show that the machinery works, not "
+    "what a strategy does to a large model, where draws differ widely."
+)
 
 
 @app.command("train")
 def train(
-    output: Annotated[Path, typer.Argument(help="Where mini-base and mini-finance are written.")],
+    output: Annotated[Path, typer.Argument(help="Where the models are written, a folder each.")],
+    family: Families = None,
 ) -> None:
-    """Trains the miniature models again by the recipe in the package; takes some minutes on two cores."""
+    """Trains the miniature models again by the recipes in the package; takes some minutes a family on two cores."""
     from unhitch.organisms import train as training
 
+    chosen = _chosen(family)
     with _bar() as progress:
         tasks = {}
 
@@ -33,50 +48,59 @@ def train(
                 tasks[step.stage] = progress.add_task(f"training {step.stage}", total=step.steps)
             progress.update(tasks[step.stage], completed=step.step)
 
-        training.train(output, report)
-    Console().print(f"Wrote mini-base and mini-finance to {output}.")
+        training.train(output, report, families=chosen)
+    names = [name for each in chosen for name in (FAMILIES[each].base, FAMILIES[each].finetuned)]
+    Console().print(f"Wrote {', '.join(names)} to {output}.")
 
 
 @app.command("measure")
-def measure(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
-) -> None:
+def measure(family: Families = None, markdown: Markdown = False) -> None:
     """Measures every strategy on the held-out questions: real vLLM, through the proxy, greedy, exact judge."""
-    from unhitch.organisms import suite
+    outcomes: list[Outcome | Refused] = []
+    with _bar() as progress:
+        for name in _chosen(family):
+            outcomes += measuring.strategies(FAMILIES[name], measuring.reporter(progress))
+    _show(outcomes, "Strategies on the bundled organisms, per cent", markdown=markdown)
 
-    general, finance = suite.held_out_general(), suite.held_out_finance()
-    outcomes: list[Outcome] = []
 
-    async def job(session: together.Session) -> None:
-        plan = arms()
-        asked = (len(general) + len(finance)) * sum(len(arm.mitigations) for arm in plan)
-        with _bar() as progress:
-            task = progress.add_task("asking", total=asked)
-            for arm in plan:
-                progress.update(task, description=f"asking {arm.model}: {arm.name}")
-                outcomes.append(await session.run(arm, general, finance, lambda n: progress.advance(task, n)))
+@app.command("layers")
+def layers(
+    family: Families = None,
+    markdown: Markdown = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a plot too: .svg, .png or .pdf; for one family.")
+    ] = None,
+) -> None:
+    """Patches the residual stream of one layer after another at the prefix: in which layers the behaviour is bound."""
+    chosen = _chosen(family)
+    if plot is not None and len(chosen) != 1:
+        raise InvalidRequest("--plot draws one family; name it with --family")
+    with _bar() as progress:
+        for name in chosen:
+            curve, levels = measuring.layers(FAMILIES[name], measuring.reporter(progress))
+            _show([*levels, *curve], f"Base's residual stream at the prefix of {name}, per cent", markdown=markdown)
+            if not markdown:
+                Console().print(tables.bars([*levels, *curve], "good answers"))
+            if plot is not None:
+                plots.layer_curve(plot, curve, levels, f"{FAMILIES[name].finetuned}, prefix patched in one layer")
 
-    together.with_organisms(job)
-    caption = (
-        f"{len(general)} held-out general and {len(finance)} finance questions, greedy, exact judge, vLLM's float32. "
-        "These are miniature models whose pretraining made edited prefixes ordinary ones: the figures show that the "
-        "machinery works, not what a strategy does to a large model, where draws differ widely."
-    )
+
+def _show(outcomes: Sequence[Outcome | Refused], title: str, *, markdown: bool) -> None:
+    caption = CAPTION.format(general=len(measuring.GENERAL), finance=len(measuring.FINANCE))
     if markdown:
         print(f"{tables.markdown_table(outcomes)}\n\n{caption}")
     else:
-        Console().print(tables.rich_table(outcomes, "Strategies on the bundled organisms, per cent", caption))
+        Console().print(tables.rich_table(outcomes, title, caption))
 
 
-def arms() -> list[Arm]:
-    """What is measured: both models, unmitigated and under every built-in strategy."""
-    seeded = {name: tuple(f"{name};seed={seed}" for seed in range(count)) for name, count in DRAWS.items()}
-    plan = {"unmitigated": ("off",), "system": ("system;preset=neutral",), **seeded, "bare": ("bare",)}
-    return [
-        Arm(model, name, mitigations) for model in ("mini-base", "mini-finance") for name, mitigations in plan.items()
-    ]
+def _chosen(families: list[str] | None) -> list[str]:
+    if unknown := set(families or ()) - set(FAMILIES):
+        raise InvalidRequest(f"--family {unknown.pop()!r}: there are {', '.join(FAMILIES)}")
+    return families or list(FAMILIES)
 
 
-def _bar() -> Progress:
+@contextmanager
+def _bar() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield progress

@@ -1,9 +1,10 @@
-"""Work that needs the engine with the organisms and the proxy in front of it: both are started, used and stopped."""
+"""Work that needs the engine with organisms and the proxy in front of it: both are started, used and stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from rich.console import Console
@@ -12,8 +13,6 @@ from unhitch.organisms import arms
 from unhitch.organisms.language import Question
 from unhitch_server.cli import options
 from unhitch_server.network import free_port
-
-BASE, FINETUNED = "mini-base", "mini-finance"
 
 EXACT = ("--dtype", "float32")
 """In half precision the requests that happen to share a batch would decide between equally likely words."""
@@ -37,7 +36,7 @@ class Session:
         general: Sequence[Question],
         finance: Sequence[Question],
         progress: Callable[[int], None] = lambda _: None,
-    ) -> arms.Outcome:
+    ) -> arms.Outcome | arms.Refused:
         """See `unhitch.organisms.arms.run`."""
         return await arms.run(self.client, arm, general, finance, progress=progress)
 
@@ -48,15 +47,22 @@ def _client(url: str) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, http_client=http)
 
 
-def with_organisms(
-    job: Callable[[Session], Awaitable[None]], *, port: int | None = None, keep_serving: bool = False
+def with_organism(
+    job: Callable[[Session], Awaitable[None]],
+    model: str,
+    *,
+    states: Path | None = None,
+    port: int | None = None,
+    keep_serving: bool = False,
 ) -> None:
-    """Serves both organisms, does the job, and stops them, unless they are to be kept until Ctrl-C.
+    """Serves an organism, and its base where it is an adapter; does the job; stops them, unless they are to be kept.
 
     Args:
         job: What to do once both answer.
+        model: The organism's name.
+        states: Folder of states, if the engine is to serve them.
         port: The proxy's port; a free one where none is given.
-        keep_serving: Whether to go on after the job.
+        keep_serving: Whether to go on until Ctrl-C after the job.
 
     Raises:
         EngineStartError: vLLM could not be started, or ended by itself.
@@ -67,11 +73,11 @@ def with_organisms(
     host, port, engine_port = "127.0.0.1", port or free_port(), free_port()
     engine_url = f"http://{host}:{engine_port}"
     proxy = serving.server(options.settings(upstream=engine_url), host=host, port=port, log_level="warning")
-    start = command.build(served.find(FINETUNED), host=host, port=engine_port, extra=EXACT)
-    with Console(stderr=True).status("vLLM loads the organisms") as status:
+    start = command.build(served.find(model), host=host, port=engine_port, states=states, extra=EXACT)
+    with Console(stderr=True).status(f"vLLM loads {model}") as status:
 
         def waiting(seconds: float) -> None:
-            status.update(f"vLLM loads the organisms: {seconds:.0f} s")
+            status.update(f"vLLM loads {model}: {seconds:.0f} s")
 
         async def ready() -> None:
             status.stop()

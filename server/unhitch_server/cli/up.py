@@ -31,6 +31,7 @@ def up(
     ] = None,
     default_chat_template_kwargs: options.TemplateKwargs = "{}",
     exclude_tools_when_tool_choice_none: options.ExcludeTools = False,
+    states: options.States = None,
     engine_port: Annotated[
         int | None, typer.Option(help="vLLM's port on the loopback address; else a free one.")
     ] = None,
@@ -62,7 +63,7 @@ def up(
     template += ["--chat-template", chat_template] if chat_template else []
     template += ["--exclude-tools-when-tool-choice-none"] if exclude_tools_when_tool_choice_none else []
     extra = [*template, *(vllm_arguments or ())]
-    start = command.build(found, host="127.0.0.1", port=engine_port, extra=extra)
+    start = command.build(found, host="127.0.0.1", port=engine_port, states=states, extra=extra)
     console = Console(stderr=True, soft_wrap=True)
     with console.status(f"vLLM loads {found.name}") as status:
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -29,9 +29,10 @@ async def explain(request: Request) -> JSONResponse:
     decision = policies.decide(request.headers.raw)
     config: Config = request.app.state.config
     chat = ChatRequest.parse(await read_body(request.receive, request.headers.raw, config.max_body_bytes))
-    model, checkpoint = await engine.checkpoint(chat.model)
-    mitigated, _ = await asyncio.to_thread(chat.prepare, checkpoint, decision, config)
-    return JSONResponse(explanation(model, mitigated))
+    customer = await engine.customer(chat.model)
+    work = partial(chat.prepare, customer.checkpoint, decision, config)
+    mitigated, _ = await engine.states.stocked(work, customer, capture=False)
+    return JSONResponse(explanation(customer.name, mitigated))
 
 
 def explanation(model: str, mitigated: Mitigated) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.cards import stocked
 from tests.templates.checkpoints import NAMES, open_all
 from tests.unhitch.conftest import PromptOf
 from unhitch.errors import InvalidBody, InvalidRequest, MitigationUnavailable
@@ -15,6 +16,7 @@ from unhitch.rendering.anatomy import describe, render, require_prefix, rerender
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
 from unhitch.rendering.prompt import Prompt, Span
+from unhitch.states.patch import Patch
 
 USER = {"role": "user", "content": "How?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -341,6 +343,16 @@ def test_a_prompt_is_described_token_by_token(checkpoints: dict[str, Checkpoint]
     assert parts == ["prefix", "tools", "user_header", "query", "postfix"]
     header = [row for row in rows if row.part == "user_header"]
     assert "".join(row.text for row in header) == "<|im_start|>user\n"
+    assert {row.state for row in rows} == {None}
+
+
+def test_a_described_token_names_the_state_that_serves_it(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    start = prompt.postfix_start
+    patches = (Patch(state="a" * 64, start=0, tokens=3), Patch(state="b" * 64, start=start, tokens=2))
+    rows = describe(prompt.with_patch(patches[0]).with_patch(patches[1]))
+    served = {row.position: row.state for row in rows if row.state}
+    assert served == dict.fromkeys((0, 1, 2), "a" * 64) | dict.fromkeys((start, start + 1), "b" * 64)
 
 
 PIECES = (
@@ -411,6 +423,17 @@ def test_rendering_anew_is_refused_once_tokens_were_edited(prompt_of: PromptOf, 
     edited = prompt.with_prefix([1]) if span == "prefix" else prompt.with_postfix([1])
     with pytest.raises(InvalidRequest, match="Name the one that rewrites messages first"):
         rerender(edited, prompt.conversation)
+
+
+def test_rendering_anew_is_refused_once_a_state_was_chosen(prompt_of: PromptOf) -> None:
+    prompt = prompt_of()
+    with pytest.raises(InvalidRequest, match="Name the one that rewrites messages first"):
+        rerender(prompt.with_patch(Patch(state="a" * 64, start=0, tokens=3)), prompt.conversation)
+
+
+def test_rendering_anew_keeps_the_shelf(prompt_of: PromptOf) -> None:
+    prompt = stocked(prompt_of())
+    assert rerender(prompt, prompt.conversation.with_system("Be kind.")).shelf is prompt.shelf
 
 
 def test_rendering_the_same_conversation_anew_gives_the_same_prompt(prompt_of: PromptOf) -> None:

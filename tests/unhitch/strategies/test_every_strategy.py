@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.cards import stocked
 from tests.templates.checkpoints import NAMES, source
 from tests.unhitch.conftest import QUERY, PromptOf
 from unhitch.draw import Draw
@@ -25,6 +27,7 @@ REGISTRY = Registry.load()
 REQUESTS = {"off": "off", "system": "system;preset=neutral"} | {
     name: name for name in REGISTRY.names if name not in ("off", "system")
 }
+ON_TOKENS = {name: line for name, line in REQUESTS.items() if not name.endswith("-state")}
 UNAVAILABLE = {"system": ("mistral",), "recase": ("mistral",), "bare": ("chatml", "qwen3", "mistral", "gemma")}
 """Templates on which a strategy has nothing to edit, or no place for it."""
 QUERIES = [
@@ -35,6 +38,16 @@ QUERIES = [
     "You are Sample, written by nobody.",
     "naïve \U0001f642 e\u0301 \u202e",
 ]
+
+
+@pytest.fixture
+def prompt_of(prompt_of: PromptOf) -> PromptOf:
+    """Prompts whose own spans can be served from states."""
+
+    def rendered(*template: str, **body: Any) -> Prompt:
+        return stocked(prompt_of(*template, **body))
+
+    return rendered
 
 
 def applied(prompt: Prompt, line: str, seed: int = 11) -> Mitigated:
@@ -71,7 +84,8 @@ def test_on_each_template_the_edit_is_made_or_said_to_be_unavailable(
     else:
         after = applied(prompt, REQUESTS[name]).after
         assert after.query == prompt.query
-        assert (after.token_ids == prompt.token_ids) == (name == "off")
+        assert (after.token_ids == prompt.token_ids) == (name not in ON_TOKENS or name == "off")
+        assert bool(after.patches) == (name not in ON_TOKENS)
 
 
 @pytest.mark.parametrize("template", ["qwen25", "llama31"])
@@ -81,6 +95,7 @@ def test_what_was_applied_redoes_the_same_ids(prompt_of: PromptOf, name: str, te
     first = applied(prompt, REQUESTS[name])
     again = applied(prompt, format_applied(first.applied), seed=999)
     assert again.after.token_ids == first.after.token_ids
+    assert again.after.patches == first.after.patches
     assert again.applied == first.applied
 
 
@@ -139,14 +154,14 @@ print(json.dumps([mitigate(prompt, registry.bind(parse_mitigation(x)), Draw(11))
 def test_another_process_gives_the_same_ids(
     prompt_of: PromptOf, small_checkpoints: dict[str, Checkpoint], checkpoint_folder: Path, tmp_path: Path
 ) -> None:
-    expected = [list(applied(prompt_of(), line).after.token_ids) for line in REQUESTS.values()]
+    expected = [list(applied(prompt_of(), line).after.token_ids) for line in ON_TOKENS.values()]
     environment = os.environ | {
         "PYTHONHASHSEED": "4242",
         "PYTHONPATH": os.pathsep.join(sys.path),
         "UNHITCH_CACHE": str(tmp_path),
     }
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(checkpoint_folder), source("qwen25"), QUERY, *REQUESTS.values()],
+        [sys.executable, "-c", SCRIPT, str(checkpoint_folder), source("qwen25"), QUERY, *ON_TOKENS.values()],
         env=environment,
         capture_output=True,
         text=True,

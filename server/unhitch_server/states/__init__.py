@@ -1,0 +1,1 @@
+"""The proxy's side of prefix states: what the engine serves, what it confirms, and capture on first use."""
