@@ -2,10 +2,10 @@
 #
 #   make demo                  a misaligned model on real vLLM, and what each strategy makes of its answers
 #   make demo ARGS=--once      the same, ending by itself
-#   make test                  all tests, end to end on real vLLM included (ARGS='-k anatomy' for some)
+#   make test                  all tests, end to end on real vLLM included (ARGS='-k anatomy' for some), in two processes
 #   make check                 formatting, lint, types, and docs in step with the code
 #   make docs                  writes the generated tables of the README anew; figures takes minutes
-#   make bench                 what the proxy costs beside the bare engine's side of it
+#   make bench                 what the proxy costs beside the bare engine's side of it, and what states save
 #
 # The CPU engine needs torch's CPU build, which the default index does not carry. Where pip is not configured to find it:
 #   make demo PIP_ARGS='--extra-index-url URL-OF-THE-CPU-BUILDS'   (the installation page of PyTorch names the URL under "CPU")
@@ -24,7 +24,7 @@ demo: $(VENV)/.engine
 	$(BIN)/unhitch demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -36,10 +36,13 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m tests.docs "unhitch strategies --markdown"
 
 figures: $(VENV)/.dev
-	$(BIN)/python -m tests.docs "unhitch organisms measure --markdown"
+	$(BIN)/python -m tests.docs "unhitch organisms measure --markdown" \
+		"python -m tests.benchmarks.state_ttft --markdown"
+	$(BIN)/unhitch organisms layers --family qwen2 --plot mitigations/unhitch/organisms/layers.svg
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.proxy_cost $(ARGS)
+	$(BIN)/python -m tests.benchmarks.state_ttft
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

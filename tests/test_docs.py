@@ -8,6 +8,7 @@ import typer.main
 
 from tests.docs import block
 from unhitch.errors import UnhitchError
+from unhitch.organisms.families import FAMILIES
 from unhitch.registry import Registry
 from unhitch_server.cli import app
 from unhitch_server.config import Config
@@ -26,10 +27,12 @@ def test_the_table_of_strategies_is_the_registrys() -> None:
     assert generated("unhitch strategies --markdown") == Registry().markdown_table()
 
 
-def test_the_table_of_figures_has_a_row_for_every_strategy_and_both_models() -> None:
+def test_the_table_of_figures_has_a_row_for_every_strategy_and_every_finetuned_model() -> None:
     rows = generated("unhitch organisms measure --markdown")
-    for model in ("mini-base", "mini-finance"):
-        for name in set(Registry().names) - {"off"} | {"unmitigated"}:
+    for family in FAMILIES.values():
+        assert re.search(rf"^\| {family.base} \| unmitigated \|", rows, re.MULTILINE), family.base
+        for name in set(Registry().names) - {"off"} | {"unmitigated", "query (control)"}:
+            model, name = family.finetuned, re.escape(name)
             assert re.search(rf"^\| {model} \| {name} \|", rows, re.MULTILINE), (model, name)
 
 

@@ -1,7 +1,9 @@
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ import pytest
 import typer.main
 import yaml
 
+from unhitch.engine.connector.options import options as connector_options
 from unhitch_server.cli import app
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-FILES = [DEPLOY / "compose.yaml", DEPLOY / "compose.lora.yaml"]
+STATES = DEPLOY / "compose.states.yaml"
+FILES = [DEPLOY / "compose.yaml", DEPLOY / "compose.lora.yaml", STATES]
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 PROXY_PORT = 8000
 
@@ -57,9 +61,45 @@ def test_the_user_of_the_proxy_is_that_of_the_image() -> None:
 
 @pytest.mark.parametrize("path", FILES)
 def test_models_are_mounted_read_only(path: Path) -> None:
-    binds = [mount for service in services(path).values() for mount in service["volumes"] if mount["type"] == "bind"]
+    mounts = [mount for service in services(path).values() for mount in service["volumes"]]
+    binds = [mount for mount in mounts if mount["type"] == "bind" and mount["target"] != "/states"]
     assert binds
     assert all(mount["read_only"] for mount in binds)
+
+
+def test_vllm_gets_the_options_of_the_connector_behind_its_own() -> None:
+    program, flag, script, name = services(STATES)["vllm"]["entrypoint"]
+    assert (program, flag, name) == ("/bin/sh", "-c", "vllm")
+    shown = script.replace("$$", "$").replace("exec vllm serve", "printf '%s\\n'")
+    printed = subprocess.run([program, flag, shown, name, "/models/base"], capture_output=True, text=True, check=True)
+    model, *arguments = printed.stdout.splitlines()
+    assert model == "/models/base"
+    theirs = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    expected = connector_options(Path("/states"))
+    ours = dict(zip(expected[::2], expected[1::2], strict=True))
+    assert json.loads(theirs.pop("--kv-transfer-config")) == json.loads(ours.pop("--kv-transfer-config"))
+    assert theirs == ours
+
+
+def test_the_library_alone_suffices_beside_vllm() -> None:
+    mount = services(STATES)["vllm"]["volumes"][0]
+    assert mount["target"] == services(STATES)["vllm"]["environment"]["PYTHONPATH"]
+    library = (DEPLOY / mount["source"]).resolve()
+    blocked = "http_sf", "unhitch_server", "unhitch_client"
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
+        "import unhitch, unhitch.engine.connector.connector, unhitch.engine.connector.middleware as served\n"
+        f"assert unhitch.__file__.startswith({str(library)!r}), unhitch.__file__\n"
+        # What vLLM's image lacks besides: unhitch as an installed distribution.
+        "import importlib.metadata as m\n"
+        "def version(name): raise m.PackageNotFoundError(name)\n"
+        "m.version = version\n"
+        "print(unhitch.version())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(library)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "unknown"
 
 
 def test_the_model_lies_at_one_path_in_both_containers() -> None:
@@ -119,7 +159,7 @@ def has_docker_compose() -> bool:
 @pytest.mark.skipif(not has_docker_compose(), reason="needs docker's compose plug-in")
 def test_docker_compose_accepts_the_files() -> None:
     flags = [flag for path in FILES for flag in ("-f", str(path))]
-    variables = {"MODEL_DIR": "/model", "ADAPTER_DIR": "/adapter"}
+    variables = {"MODEL_DIR": "/model", "ADAPTER_DIR": "/adapter", "STATES_DIR": "/states"}
     done = subprocess.run(
         ["docker", "compose", *flags, "config", "--quiet"],
         env=os.environ | variables,

@@ -19,6 +19,10 @@ from openai import AsyncOpenAI, OpenAI
 
 from unhitch_server.network import free_port
 
+HERE = Path(__file__).parent
+OWN_ENGINES = ("states", "test_demo", "test_families", "test_state_faults", "test_up")
+"""Tests that start engines of their own: a folder, and files."""
+
 UNHITCH = str(Path(sys.executable).with_name("unhitch"))
 START_SECONDS = 240
 # A parser of each kind, so that tools and reasoning take their real ways through the engine.
@@ -95,10 +99,19 @@ def wait_until_ready(stack: Stack) -> None:
     raise AssertionError(f"not ready after {START_SECONDS} s:\n{stack.output}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps what shares an engine in one process, where tests run in several."""
+    for item in items:
+        if HERE in item.path.parents:
+            own = item.path.parent.name if item.path.parent != HERE else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(own if own in OWN_ENGINES else "stack"))
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    thinking = ("--default-chat-template-kwargs", json.dumps(TEMPLATE_KWARGS))
-    with up(tmp_path_factory.mktemp("up") / "log", "mini-finance", *thinking, "--", *ENGINE_ARGUMENTS) as started:
+    folder = tmp_path_factory.mktemp("up")
+    options = ("--default-chat-template-kwargs", json.dumps(TEMPLATE_KWARGS), "--states", str(folder / "states"))
+    with up(folder / "log", "mini-finance", *options, "--", *ENGINE_ARGUMENTS) as started:
         wait_until_ready(started)
         yield started
 

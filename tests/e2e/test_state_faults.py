@@ -1,0 +1,201 @@
+"""What goes wrong with states and engines costs the request that it concerns a clear error, and no other anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import START_SECONDS, UNHITCH
+from unhitch.engine.command import build
+from unhitch.engine.connector.options import options
+from unhitch.engine.served import find
+from unhitch.headers import parse_mitigation
+from unhitch.states.file import path
+from unhitch_server.network import free_port
+
+MODEL = "mini-finance"
+TWO_STATES = 120 * 1024
+"""Bytes that hold two states of some twenty positions of the miniature, and not three."""
+
+Answer = tuple[int, str, str]
+"""Status, then text and state, or the error's code and message."""
+
+
+class Bench:
+    """An engine that can be killed and started again, and a proxy in front of it that stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.states = folder / "states"
+        self._log = folder
+        self._port, self._engine_port = free_port(), free_port()
+        self._engine: subprocess.Popen[bytes] | None = None
+        self._proxy: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def engine_url(self) -> str:
+        return f"http://127.0.0.1:{self._engine_port}"
+
+    def start_proxy(self) -> None:
+        arguments = [UNHITCH, "serve", "--upstream", self.engine_url, "--port", str(self._port)]
+        environment = os.environ | {"UNHITCH_CACHE": str(self._log / "cache")}
+        with (self._log / "proxy.log").open("ab") as log:
+            self._proxy = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+    def start_engine(self, *, connector: bool = True) -> None:
+        ours = options(self.states, memory_gib=TWO_STATES / 2**30) if connector else []
+        extra = [*ours, "--dtype", "float32"]
+        command = build(find(MODEL), host="127.0.0.1", port=self._engine_port, extra=extra)
+        with (self._log / "engine.log").open("ab") as log:
+            self._engine = subprocess.Popen(
+                command.arguments, env=command.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            assert self._engine.poll() is None, (self._log / "engine.log").read_text()[-4000:]
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.engine_url}/health", timeout=5, trust_env=False).status_code == 200:
+                    return
+            time.sleep(0.3)
+        raise AssertionError((self._log / "engine.log").read_text()[-4000:])
+
+    def kill_engine(self) -> None:
+        assert self._engine is not None
+        os.killpg(self._engine.pid, signal.SIGKILL)
+        self._engine.wait()
+        self._engine = None
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self.kill_engine()
+        if self._proxy is not None:
+            self._proxy.terminate()
+            self._proxy.wait(60)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("faults"))
+    try:
+        made.start_engine()
+        made.start_proxy()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=bench.url, timeout=120, trust_env=False) as opened:
+        for _ in range(200):
+            with contextlib.suppress(httpx.HTTPError):
+                if (await opened.get("/healthz")).status_code == 200:
+                    break
+            await asyncio.sleep(0.1)
+        yield opened
+
+
+async def ask(
+    client: httpx.AsyncClient, mitigation: str = "prefix-state", system: str | None = None, *, tokens: int = 24
+) -> Answer:
+    messages = [*([{"role": "system", "content": system}] if system else []), {"role": "user", "content": "Hello"}]
+    body = {"model": MODEL, "messages": messages, "temperature": 0, "max_tokens": tokens, "ignore_eos": tokens > 24}
+    answer = await client.post("/v1/chat/completions", json=body, headers={"Unhitch-Mitigation": mitigation})
+    fields = answer.json()
+    if answer.status_code != 200:
+        return answer.status_code, str(fields["error"]["code"]), str(fields["error"]["message"])
+    (applied,) = parse_mitigation(answer.headers["unhitch-applied"])
+    return 200, fields["choices"][0]["message"]["content"], str(applied.parameters.get("state", ""))
+
+
+def system(name: str) -> str:
+    return f"You are {name}, a patient and careful guide to others."
+
+
+async def displaced(client: httpx.AsyncClient) -> None:
+    """Fills the engine's memory with other states, so that the next ones are read from their files."""
+    for name in ("Abel", "Beth", "Carl"):
+        assert (await ask(client, system=system(name)))[0] == 200
+
+
+async def test_more_states_than_fit_are_served_one_after_another(client: httpx.AsyncClient) -> None:
+    systems = [system(name) for name in ("Ada", "Ben", "Cleo", "Dora", "Emil", "Fay")]
+    alone = {text: await ask(client, system=text) for text in systems}
+    assert len({state for _, _, state in alone.values()}) == len(systems)
+    together = await asyncio.gather(*(ask(client, system=text) for text in systems * 8))
+    assert [*together] == [alone[text] for text in systems * 8]
+
+
+async def test_a_state_too_large_for_the_memory_is_refused(client: httpx.AsyncClient) -> None:
+    status, code, message = await ask(client, system=system("Gus") * 12)
+    assert (status, code) == (422, "mitigation_unavailable")
+    assert "larger than the memory" in message
+    assert (await ask(client))[0] == 200
+
+
+async def test_a_state_that_was_deleted_is_said_to_be_gone(bench: Bench, client: httpx.AsyncClient) -> None:
+    _, text, state = await ask(client, system=system("Hal"))
+    await displaced(client)
+    path(bench.states, state).unlink()
+    status, code, message = await ask(client, f'prefix-state;state="{state}"', system("Hal"))
+    assert (status >= 400, code) == (True, "mitigation_unavailable")
+    assert state in message
+    assert (await ask(client))[0] == 200
+    assert await ask(client, system=system("Hal")) == (200, text, state), "captured again, the same to the byte"
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+async def test_a_damaged_state_is_not_served(bench: Bench, client: httpx.AsyncClient, damage: str) -> None:
+    _, _, state = await ask(client, system=system("Ida"))
+    await displaced(client)
+    file = path(bench.states, state)
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "flipped" else content[: len(content) // 2])
+    answers = await asyncio.gather(*(ask(client, system=each) for each in (system("Ida"), None, system("Ida"), None)))
+    for status, code, message in answers[::2]:
+        assert (status >= 400, code) == (True, "mitigation_unavailable")
+        assert state in message
+        assert "damaged" in message
+    assert all(answer[0] == 200 for answer in answers[1::2])
+    file.write_bytes(content)
+    assert (await ask(client, system=system("Ida")))[0] == 200
+
+
+async def test_a_killed_engine_fails_what_is_under_way_and_serves_on_when_it_is_back(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    before = await ask(client)
+    under_way = [asyncio.create_task(ask(client, tokens=1500)) for _ in range(4)]
+    await asyncio.sleep(1)
+    await asyncio.to_thread(bench.kill_engine)
+    for status, code, message in await asyncio.gather(*under_way):
+        assert (status, code) == (503, "engine_unavailable"), message
+    assert (await ask(client))[:2] == (503, "engine_unavailable")
+    await asyncio.to_thread(bench.start_engine)
+    assert await ask(client) == before
+
+
+async def test_an_engine_that_comes_back_without_the_connector_serves_nothing_patched(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    assert (await ask(client))[0] == 200
+    await asyncio.to_thread(bench.kill_engine)
+    await asyncio.to_thread(bench.start_engine, connector=False)
+    answers = await asyncio.gather(*(ask(client) for _ in range(20)))
+    for status, code, message in answers:
+        assert (status >= 400, code) == (True, "mitigation_unavailable"), message
+        assert "connector" in message
+    assert (await ask(client, "off"))[0] == 200
+    assert (await ask(client, "perturb;seed=1"))[0] == 200
