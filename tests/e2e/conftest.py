@@ -17,6 +17,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.e2e.states.engines import ONE_THREAD
 from unhitch_server.network import free_port
 
 HERE = Path(__file__).parent
@@ -71,7 +72,7 @@ def up(log: Path, *arguments: str) -> Iterator[Stack]:
     port, engine_port = free_port(), free_port()
     model, *rest = arguments
     ports = ["--port", str(port), "--engine-port", str(engine_port)]
-    environment = {**os.environ, "UNHITCH_CACHE": str(log.parent / "cache")}
+    environment = {**os.environ, **ONE_THREAD, "UNHITCH_CACHE": str(log.parent / "cache")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [UNHITCH, "up", model, *ports, *rest], stdout=output, stderr=subprocess.STDOUT, env=environment
@@ -99,6 +100,7 @@ def wait_until_ready(stack: Stack) -> None:
     raise AssertionError(f"not ready after {START_SECONDS} s:\n{stack.output}")
 
 
+@pytest.hookimpl(tryfirst=True)  # the groups are read by the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps what shares an engine in one process, where tests run in several."""
     for item in items:

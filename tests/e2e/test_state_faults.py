@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import START_SECONDS, UNHITCH
+from tests.e2e.states.engines import ONE_THREAD
 from unhitch.engine.command import build
 from unhitch.engine.connector.options import options
 from unhitch.engine.served import find
@@ -60,7 +61,11 @@ class Bench:
         command = build(find(MODEL), host="127.0.0.1", port=self._engine_port, extra=extra)
         with (self._log / "engine.log").open("ab") as log:
             self._engine = subprocess.Popen(
-                command.arguments, env=command.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command.arguments,
+                env=command.environment | ONE_THREAD,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:

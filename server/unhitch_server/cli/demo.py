@@ -24,6 +24,7 @@ SHOWN = {
     "perturb": "perturb;seed=1",
     "bare": "bare",
     "prefix-state": "prefix-state",
+    "postfix-state": "postfix-state",
 }
 """What is asked for by the name that tables show. Seeds are the first ones, not chosen ones."""
 

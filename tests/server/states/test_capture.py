@@ -93,7 +93,7 @@ async def test_a_capture_that_is_refused_says_why_and_how_to_make_the_state(
     for answer in answers:
         said = answer.json()["error"]["message"]
         assert answer.status_code == 422
-        assert "answered 400 'the disk is full'." in said
+        assert "answered 400 'the disk is full'; its log says why" in said
         assert f"Make it: `unhitch capture {engine.root} --states /var/states`." in said
     bare_connector.refusal = None
     assert (await client.post(CHAT, json=ASK, headers=PREFIX)).status_code == 200, "it is tried again"
