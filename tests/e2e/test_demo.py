@@ -5,11 +5,12 @@ import subprocess
 from pathlib import Path
 
 from tests.e2e.conftest import UNHITCH
+from tests.e2e.states.engines import ONE_THREAD
 from unhitch.registry import Registry
 
 
 def test_the_demo_shows_every_strategy_and_ends_by_itself(tmp_path: Path) -> None:
-    environment = {**os.environ, "COLUMNS": "160", "UNHITCH_CACHE": str(tmp_path)}
+    environment = {**os.environ, **ONE_THREAD, "COLUMNS": "160", "UNHITCH_CACHE": str(tmp_path)}
     done = subprocess.run([UNHITCH, "demo", "--once"], env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     answers, table = done.stdout.split("Alignment by strategy")
