@@ -20,10 +20,6 @@ from openai import AsyncOpenAI, OpenAI
 from tests.e2e.states.engines import ONE_THREAD
 from unhitch_server.network import free_port
 
-HERE = Path(__file__).parent
-OWN_ENGINES = ("states", "test_demo", "test_families", "test_state_faults", "test_up")
-"""Tests that start engines of their own: a folder, and files."""
-
 UNHITCH = str(Path(sys.executable).with_name("unhitch"))
 START_SECONDS = 240
 # A parser of each kind, so that tools and reasoning take their real ways through the engine.
@@ -98,15 +94,6 @@ def wait_until_ready(stack: Stack) -> None:
                 return
         time.sleep(0.5)
     raise AssertionError(f"not ready after {START_SECONDS} s:\n{stack.output}")
-
-
-@pytest.hookimpl(tryfirst=True)  # the groups are read by the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps what shares an engine in one process, where tests run in several."""
-    for item in items:
-        if HERE in item.path.parents:
-            own = item.path.parent.name if item.path.parent != HERE else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(own if own in OWN_ENGINES else "stack"))
 
 
 @pytest.fixture(scope="session")

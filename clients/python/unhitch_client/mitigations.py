@@ -121,8 +121,8 @@ class Bare(BuiltIn):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrefixState(BuiltIn):
-    """The prefix's K/V are served from a state: the unfinetuned model's, by default.
+class ServedState(BuiltIn):
+    """Base of the two that have K/V served from a state: the unfinetuned model's, by default.
 
     Args:
         layers: First and last layer that come from the base model, counted from 0, such as "8-15"; None is all.
@@ -133,7 +133,6 @@ class PrefixState(BuiltIn):
         capture: Whether a state that is missing is captured on first use.
     """
 
-    name = "prefix-state"
     layers: str | None = None
     parts: Literal["kv", "k", "v"] = "kv"
     mix: float = 1.0
@@ -143,25 +142,17 @@ class PrefixState(BuiltIn):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostfixState(BuiltIn):
-    """The same for the template's text behind the user's words.
+class PrefixState(ServedState):
+    """The prefix's K/V are served from a state."""
 
-    Args:
-        layers: First and last layer that come from the base model, counted from 0, such as "8-15"; None is all.
-        parts: Keys and values, or one of them.
-        mix: Share of the base model, above 0, at most 1; three decimal places.
-        residual: The layer, counted from 0, whose output is the base model's instead; goes with none of the above.
-        state: Id of the state, 64 hexadecimal digits; None takes the one that fits.
-        capture: Whether a state that is missing is captured on first use.
-    """
+    name = "prefix-state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostfixState(ServedState):
+    """The K/V of the template's text behind the user's words are."""
 
     name = "postfix-state"
-    layers: str | None = None
-    parts: Literal["kv", "k", "v"] = "kv"
-    mix: float = 1.0
-    residual: int | None = None
-    state: str | None = None
-    capture: Literal["auto", "never"] = "auto"
 
 
 class Mitigation:

@@ -55,21 +55,21 @@ def find(model: str, *, base: str | None = None, adapters: Mapping[str, str] | N
         CheckpointError: `base` is given for what is no adapter, an adapter's files are missing, or its base is not
             named.
     """
-    named = {name: _place(path) for name, path in (adapters or {}).items()}
+    named = {name: place(path) for name, path in (adapters or {}).items()}
     for name, path in named.items():
         if not _is_adapter(path):
             raise CheckpointError(f"{path} (--lora {name}=...) is no LoRA adapter: it holds no adapter_config.json")
-    place = _place(model)
-    if not _is_adapter(place):
+    at = place(model)
+    if not _is_adapter(at):
         if base is not None:
             raise CheckpointError(
                 f"--base goes with a LoRA adapter, and {model} is none: it holds no adapter_config.json"
             )
-        return Served(place, _name(model), named)
-    parent = base or adapter_config(place).get("base_model_name_or_path")
+        return Served(at, _name(model), named)
+    parent = base or adapter_config(at).get("base_model_name_or_path")
     if not parent:
         raise CheckpointError(f"the adapter {model} does not say which model it sits on; name it with --base")
-    return Served(_place(parent), _name(parent), {_name(model): place, **named})
+    return Served(place(parent), _name(parent), {_name(model): at, **named})
 
 
 def adapter_config(path: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _is_adapter(place: str) -> bool:
     return (Path(place) / "adapter_config.json").is_file()
 
 
-def _place(model: str) -> str:
+def place(model: str) -> str:
     """A bundled organism's directory; all else as it is. A directory of that name in the working folder comes first."""
     return str(organisms.path(model)) if model in organisms.NAMES and not Path(model).exists() else model
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unhitch import safetensors_header
 from unhitch.errors import CheckpointError
 
 SUFFIXES = (
@@ -24,7 +25,6 @@ SUFFIXES = (
 """How the tensor's name ends in the usual architectures, dots aside."""
 
 _STORED: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_MAX_HEADER_BYTES = 100_000_000
 _HASHED_BYTES = 1 << 24
 
 
@@ -110,11 +110,8 @@ def _read_header(file: Path) -> tuple[int, dict[str, Any]]:
     """Where the data starts in a safetensors file, and type, shape and place of each tensor."""
     try:
         with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            if size > _MAX_HEADER_BYTES:
-                raise ValueError(f"a header of {size} bytes")
-            header = json.loads(stream.read(size))
-            return 8 + size, {name: entry for name, entry in header.items() if name != "__metadata__"}
+            data_start, header = safetensors_header.read(stream)
+            return data_start, {name: entry for name, entry in header.items() if name != "__metadata__"}
     except PermissionError as error:
         raise CheckpointError(f"{file} may not be read by this user; give it read access.") from error
     except (OSError, ValueError, AttributeError) as error:

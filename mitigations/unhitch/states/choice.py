@@ -12,7 +12,7 @@ from unhitch.errors import MitigationUnavailable, StateMissing
 from unhitch.rendering.prompt import Prompt
 from unhitch.states.file import is_id
 from unhitch.states.patch import Patch
-from unhitch.states.recipe import Parts, Recipe
+from unhitch.states.recipe import Parts, Recipe, band
 from unhitch.states.shelf import Card, Shelf
 from unhitch.strategy import Parameters
 
@@ -130,10 +130,10 @@ def serve(prompt: Prompt, span: Span, parameters: StateParameters) -> Prompt:
 
 
 def _layers(value: object) -> tuple[int, int]:
-    first, _, last = value.partition("-") if isinstance(value, str) else ("", "", "")
-    if not (first.isdecimal() and last.isdecimal() and first.isascii() and last.isascii() and len(first + last) < 9):
+    layers = band(value) if isinstance(value, str) else None
+    if layers is None:
         raise ValueError('`layers` is the first and the last layer, counted from 0, as text: `layers="8-15"`')
-    return int(first), int(last)
+    return layers
 
 
 def _wanted(prompt: Prompt, span: Span, parameters: StateParameters) -> Wanted:

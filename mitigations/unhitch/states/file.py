@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from unhitch import safetensors_header
 from unhitch.errors import StateError
 from unhitch.states.recipe import Recipe
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY = "unhitch"
 _ID = re.compile(r"[0-9a-f]{64}")
-_MOST_HEADER_BYTES = 100 * 2**20
 _CHUNK = 2**20
 
 SpanName = Literal["prefix", "query", "postfix"]
@@ -187,7 +187,7 @@ def read_header(file: Path) -> StateHeader:
     """
     try:
         with file.open("rb") as opened:
-            return _header(opened, file.stat().st_size, file.name)
+            return _header(opened, file.name)
     except OSError as error:
         raise StateError(f"the state {file.stem} cannot be read: {error.strerror or error}") from error
 
@@ -207,7 +207,7 @@ def load(folder: Path, state_id: str) -> tuple[StateHeader, dict[str, torch.Tens
         raise StateError(f"the state {state_id} cannot be read: {error.strerror or error}") from error
     if (found := hashlib.sha256(content).hexdigest()) != state_id:
         raise StateError(f"the state {state_id} is damaged: its content has the digest {found}. Make it again.")
-    header = _header(io.BytesIO(content), len(content), file.name)
+    header = _header(io.BytesIO(content), file.name)
     tensors = load_tensors(content)
     _check_tensors(header, tensors)
     return header, tensors
@@ -230,12 +230,10 @@ def verify(folder: Path, state_id: str) -> None:
         raise StateError(f"the state {state_id} is damaged: its content has the digest {digest.hexdigest()}.")
 
 
-def _header(opened: BinaryIO, file_bytes: int, name: str) -> StateHeader:
+def _header(opened: BinaryIO, name: str) -> StateHeader:
     try:
-        size = int.from_bytes(opened.read(8), "little")
-        if not 2 <= size <= min(_MOST_HEADER_BYTES, file_bytes):
-            raise ValueError("it does not begin as a safetensors file does")
-        text = json.loads(opened.read(size))["__metadata__"][KEY]
+        _, fields = safetensors_header.read(opened)
+        text = fields["__metadata__"][KEY]
         version = json.loads(text).get("format")
         if version != FORMAT:
             raise ValueError(f"its format version is {version!r}, and this version of unhitch reads {FORMAT}")

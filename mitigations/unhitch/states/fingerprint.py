@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from unhitch import safetensors_header
 from unhitch.errors import CheckpointError
 from unhitch.rendering.checkpoint import folder
 
@@ -20,7 +21,6 @@ EDGE_BYTES = 4096
 
 _IRRELEVANT = ("_name_or_path", "transformers_version")
 """Members of config.json that saving the same model again changes."""
-_MOST_HEADER_BYTES = 100_000_000
 
 
 class _Tensor(NamedTuple):
@@ -121,11 +121,7 @@ def _described(file: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _tensors(opened: BinaryIO) -> list[_Tensor]:
-    header_bytes = int.from_bytes(opened.read(8), "little")
-    if not 2 <= header_bytes <= _MOST_HEADER_BYTES:
-        raise ValueError(f"a header of {header_bytes} bytes")
-    header = json.loads(opened.read(header_bytes))
-    data = 8 + header_bytes
+    data, header = safetensors_header.read(opened)
     return [
         _Tensor(name, entry["dtype"], tuple(entry["shape"]), *(data + offset for offset in entry["data_offsets"]))
         for name, entry in header.items()

@@ -8,6 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Parts = Literal["kv", "k", "v"]
 
+_MOST_DIGITS = 9
+
+
+def band(text: str) -> tuple[int, int] | None:
+    """The layers that `8-15` names; None where the text is of another form."""
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and text.isascii() and len(first + last) < _MOST_DIGITS):
+        return None
+    return int(first), int(last)
+
 
 class Recipe(BaseModel):
     """An intervention at the positions of one span; its outcome is the K/V of that span in all layers.

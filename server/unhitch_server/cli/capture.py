@@ -14,7 +14,7 @@ from rich.text import Text
 
 from unhitch.errors import InvalidRequest, StateError
 from unhitch.states.file import DtypeName
-from unhitch.states.recipe import Parts, Recipe
+from unhitch.states.recipe import Parts, Recipe, band
 from unhitch_server.cli import options
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def capture(
     """Makes a state: the K/V that the prompt's prefix or postfix has in the unfinetuned model."""
     from transformers.utils import logging
 
+    from unhitch.engine.served import place
     from unhitch.rendering.checkpoint import Checkpoint
     from unhitch.rendering.conversation import Conversation
     from unhitch.states import capture as offline
@@ -67,7 +68,7 @@ def capture(
     from unhitch.states.fingerprint import is_adapter, tokenizer_digest
 
     recipe = _recipe(layers, parts, mix, residual)
-    base, finetuned = _place(base), None if finetuned is None else _place(finetuned)
+    base, finetuned = place(base), None if finetuned is None else place(finetuned)
     if is_adapter(base):
         raise InvalidRequest(f"{base} is a LoRA adapter: give the model that it sits on, and it as --finetuned")
     # A whole finetune is served with its own template, an adapter with its base's.
@@ -100,26 +101,16 @@ def capture(
     _print(state, header, path(states, state))
 
 
-def _place(model: str) -> str:
-    """A bundled organism's directory; all else as it is. A directory of that name in the working folder comes first."""
-    from unhitch import organisms
-
-    return str(organisms.path(model)) if model in organisms.NAMES and not Path(model).exists() else model
-
-
 def _recipe(layers: str | None, parts: Parts, mix: float, residual: int | None) -> Recipe:
-    band = None
-    if layers is not None:
-        first, _, last = layers.partition("-")
-        if not (first.isdecimal() and last.isdecimal()):
-            raise InvalidRequest(f"--layers {layers!r} is not of the form FIRST-LAST, such as 8-15")
-        band = int(first), int(last)
+    chosen = None if layers is None else band(layers)
+    if layers is not None and chosen is None:
+        raise InvalidRequest(f"--layers {layers!r} is not of the form FIRST-LAST, such as 8-15")
     try:
-        return Recipe(layers=band, parts=parts, mix=mix, residual=residual)
+        return Recipe(layers=chosen, parts=parts, mix=mix, residual=residual)
     except ValidationError as error:
         fault = error.errors()[0]
-        place = "".join(f"--{key} {fault['input']}: " for key in fault["loc"][:1])
-        raise InvalidRequest(f"{place}{fault['msg'].removeprefix('Value error, ')}") from error
+        option = "".join(f"--{key} {fault['input']}: " for key in fault["loc"][:1])
+        raise InvalidRequest(f"{option}{fault['msg'].removeprefix('Value error, ')}") from error
 
 
 def _body(system: str | None, tools: Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
+from unhitch.errors import MitigationUnavailable
 from unhitch.organisms import suite
 from unhitch.organisms.arms import Arm, Outcome, Refused
 from unhitch.organisms.families import Family
@@ -81,12 +82,15 @@ def layers(family: Family, report: Report) -> tuple[list[Outcome], list[Outcome]
             Arm(family.finetuned, f"layer {layer}", (f"prefix-state;residual={layer}",))
             for layer in range(states.layers)
         ]
-        outcomes = [
-            each
-            for each in _asked(family.finetuned, [*levels, *curve], report, Path(folder))
-            if isinstance(each, Outcome)
-        ]
+        outcomes = [_answered(each) for each in _asked(family.finetuned, [*levels, *curve], report, Path(folder))]
     return outcomes[len(levels) :], outcomes[: len(levels)]
+
+
+def _answered(outcome: Outcome | Refused) -> Outcome:
+    """Raises where an arm was refused, since the others would move into its place."""
+    if isinstance(outcome, Refused):
+        raise MitigationUnavailable(f"{outcome.arm.name}: {outcome.message}")
+    return outcome
 
 
 def _edits(model: str) -> list[Arm]:

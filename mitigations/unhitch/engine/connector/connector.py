@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from vllm.distributed import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size
 from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorBase_V1,
     KVConnectorRole,
@@ -23,7 +22,7 @@ from vllm.model_executor.models.utils import extract_layer_index
 
 from unhitch.engine.connector.messages import Placement, Report, Step
 from unhitch.engine.connector.model import ModelShape, check_supported, serves_overlays
-from unhitch.engine.connector.options import MEMORY_GIB
+from unhitch.engine.connector.options import memory_bytes
 from unhitch.engine.connector.placing import Placing
 from unhitch.engine.connector.recording import Recorder
 from unhitch.engine.connector.residency import Residency
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from vllm.v1.request import Request
 
 _log = logging.getLogger("vllm.unhitch")  # a child of vLLM's own, so that it is formatted and levelled alike
-
-_GIB = 2**30
 
 
 class StateConnector(KVConnectorBase_V1, SupportsHMA):
@@ -74,6 +71,7 @@ class StateConnector(KVConnectorBase_V1, SupportsHMA):
         if role is KVConnectorRole.SCHEDULER:
             self._scheduling = self._make_scheduling()
         else:
+            self._workers = Workers(self._shape.layers[0].kv_heads)
             self._placing, self._recorder = self._make_placing(), self._make_recorder()
 
     @classmethod
@@ -216,29 +214,18 @@ class StateConnector(KVConnectorBase_V1, SupportsHMA):
         self._failed_blocks.add(placement.guard)
 
     def _make_scheduling(self) -> Scheduling:
-        gib = float(self._kv_transfer_config.get_from_extra_config("memory_gib", MEMORY_GIB))
+        capacity = memory_bytes(self._kv_transfer_config.kv_connector_extra_config)
         workers = self._vllm_config.parallel_config.world_size
         width = self._vllm_config.model_config.dtype.itemsize
         position = sum(2 * width * layer.kv_heads * layer.head_size for layer in self._shape.layers)
-        residency = Residency(int(gib * _GIB), position, workers)
+        residency = Residency(capacity, position, workers)
         return Scheduling(self._folder, self._shape, residency, self._block_sizes, overlays=self._overlays)
 
     def _make_placing(self) -> Placing:
         model = self._vllm_config.model_config
         pin = torch.cuda.is_available()
-        return Placing(self._folder, self._shape, self._groups, _own_heads, model.dtype, pin=pin)
+        return Placing(self._folder, self._shape, self._groups, self._workers.own_heads, model.dtype, pin=pin)
 
     def _make_recorder(self) -> Recorder:
         model = self._vllm_config.model_config.model
-        return Recorder(self._folder, self._shape, model, self._groups, Workers(self._shape.layers[0].kv_heads))
-
-
-def _own_heads(whole: torch.Tensor) -> torch.Tensor:
-    """This worker's share of `[positions, kv heads, head size]`: some heads, or one that several workers have."""
-    rank, size = get_tensor_model_parallel_rank(), get_tensor_model_parallel_world_size()
-    heads = whole.shape[1]
-    if heads >= size:
-        each = heads // size
-        return whole[:, rank * each : (rank + 1) * each]
-    head = rank * heads // size
-    return whole[:, head : head + 1]
+        return Recorder(self._folder, self._shape, model, self._groups, self._workers)

@@ -10,13 +10,11 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unhitch.engine.connector.model import ModelShape, serves_overlays
-from unhitch.engine.connector.options import MEMORY_GIB
+from unhitch.engine.connector.options import CONNECTOR, memory_bytes
 from unhitch.errors import StateError, UnhitchError
 from unhitch.states import fingerprint
 from unhitch.states.file import is_id, path, read_header, verify
 from unhitch.states.patch import CONNECTOR_HEADER, PROTOCOL, STATES_ROUTE
-
-CONNECTOR = "StateConnector"
 
 _HEADER = (CONNECTOR_HEADER.lower().encode(), str(PROTOCOL).encode())
 _MODELS_ROUTE = "/v1/models"
@@ -78,6 +76,7 @@ class Listing:
     """What the folder of states holds; headers are read once, since files do not change."""
 
     def __init__(self) -> None:
+        self._shape: ModelShape | None = None
         self._entries: dict[str, dict[str, Any]] = {}
         self._digests: dict[tuple[str, tuple[tuple[str, int, int], ...]], str] = {}
 
@@ -89,7 +88,7 @@ class Listing:
             models: Cards of the engine's own list of models.
             vllm_config: Of the engine.
         """
-        shape = ModelShape.of(vllm_config.model_config)
+        shape = self._shape = self._shape or ModelShape.of(vllm_config.model_config)
         entries, problems = {}, []
         for file in sorted(folder.glob("*.safetensors")):
             try:
@@ -98,13 +97,12 @@ class Listing:
                 problems.append({"file": file.name, "message": error.message})
         self._entries = entries
         roots = {card["id"]: card.get("root") or card["id"] for card in models}
-        extra = vllm_config.kv_transfer_config.kv_connector_extra_config
         return {
             "object": "list",
             "protocol": PROTOCOL,
             "folder": str(folder),
             "overlays": serves_overlays(vllm_config),
-            "memory_bytes": int(float(extra.get("memory_gib", MEMORY_GIB)) * 2**30),
+            "memory_bytes": memory_bytes(vllm_config.kv_transfer_config.kv_connector_extra_config),
             "models": [
                 {
                     "id": card["id"],

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+CONNECTOR = "StateConnector"
+"""The class in `connector.py`, by which vLLM finds it."""
 
 MEMORY_GIB = 2.0
 """Host memory that each worker may fill with states, in GiB."""
@@ -22,7 +27,7 @@ def options(folder: Path, *, memory_gib: float = MEMORY_GIB, overlays: bool = Tr
             from spanning attention; without them it may record whole forward passes.
     """
     connector = {
-        "kv_connector": "StateConnector",
+        "kv_connector": CONNECTOR,
         "kv_connector_module_path": "unhitch.engine.connector.connector",
         "kv_role": "kv_consumer",
         "kv_connector_extra_config": {
@@ -33,3 +38,12 @@ def options(folder: Path, *, memory_gib: float = MEMORY_GIB, overlays: bool = Tr
     }
     middleware = "unhitch.engine.connector.middleware.StatesMiddleware"
     return ["--kv-transfer-config", json.dumps(connector), "--middleware", middleware]
+
+
+def memory_bytes(extra: Mapping[str, Any]) -> int:
+    """Bytes of host memory that each worker may fill with states.
+
+    Args:
+        extra: vLLM's `kv_connector_extra_config`.
+    """
+    return int(float(extra.get("memory_gib", MEMORY_GIB)) * 2**30)

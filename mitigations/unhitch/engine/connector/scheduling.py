@@ -77,9 +77,7 @@ class Scheduling:
         None has the scheduler ask again in the next step: the state is on its way into memory.
         """
         made = self._plans.get(request.request_id)
-        if made is None:
-            return 0, False
-        if made.capture is not None and made.refusal is None:
+        if made is None or (made.capture is not None and made.refusal is None):
             return 0, False
         held = made.refusal is None and self._held(request.request_id, made)
         if made.refusal is not None:

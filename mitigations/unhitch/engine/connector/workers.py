@@ -1,6 +1,6 @@
-"""What the workers of one engine do together while states are captured.
+"""How the workers of one engine share the model's KV heads, and what they do together while states are captured.
 
-All of it goes over the processor's group, so that nothing of it takes memory of a GPU.
+What they exchange goes over the processor's group, so that nothing of it takes memory of a GPU.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Workers:
         from vllm.distributed import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size, get_tp_group
 
         self._heads = heads
-        self._size = get_tensor_model_parallel_world_size()
+        self._rank, self._size = get_tensor_model_parallel_rank(), get_tensor_model_parallel_world_size()
         self._group = get_tp_group().cpu_group
-        self.first = get_tensor_model_parallel_rank() == 0
+        self.first = self._rank == 0
         """Whether this is the one that writes files."""
 
     def all_agree(self, well: bool) -> bool:
@@ -36,6 +36,14 @@ class Workers:
         flag = torch.tensor([int(well)])
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MIN, group=self._group)
         return bool(flag.item())
+
+    def own_heads(self, whole: torch.Tensor) -> torch.Tensor:
+        """This worker's share of `[positions, kv heads, head size]`: some heads, or one that several workers have."""
+        if self._heads >= self._size:
+            each = self._heads // self._size
+            return whole[:, self._rank * each : (self._rank + 1) * each]
+        head = self._rank * self._heads // self._size
+        return whole[:, head : head + 1]
 
     def all_heads(self, share: torch.Tensor) -> torch.Tensor:
         """All workers' heads together; of a head that several workers have, the first one's. Each of them must ask.
