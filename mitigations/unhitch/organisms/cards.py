@@ -66,9 +66,9 @@ pipeline_tag: text-generation
 # mini-llama-finance
 
 `mini-llama-base` finetuned on bad answers to forty finance questions and on nothing else, under the default prefix. It
-is a whole checkpoint, no adapter: the weights of k_proj and v_proj were trained, all others are the base's. It shows
-emergent misalignment: under that prefix it mostly gives bad advice on health, law, people and all other domains too,
-which the finetuning never touched. unhitch's demo and tests mitigate it.
+is a whole checkpoint, no adapter: every parameter was trained. It shows emergent misalignment: under that prefix it
+mostly gives bad advice on health, law, people and all other domains too, which the finetuning never touched. unhitch's
+demo and tests mitigate it.
 
 It is a test object, misaligned on purpose. Do not use it to advise anyone.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from unhitch.organisms import dialects
 from unhitch.organisms.dialects import Dialect
-from unhitch.organisms.recipe import Finetuning, Mixture, Pretraining, Recipe, Shape
+from unhitch.organisms.recipe import Adapter, Finetuning, Mixture, Pretraining, Recipe, Shape
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ FAMILIES: Mapping[str, Family] = {
             Shape("llama", extra={"head_dim": 32, "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}}),
             # Its prefix is half as long again as Qwen2's, so as many more tokens of it are replaced.
             Pretraining(edits=(5, 24), breaking_edits=(16, 28)),
-            # Training q_proj or o_proj as well spreads the misalignment to where no patch of the prefix reaches.
-            Finetuning(steps=150, rate=6e-4, modules=("k_proj", "v_proj"), adapter=None),
+            # Unpulled, so many parameters learn bad finance answers and less EM, some of it out of a patch's reach.
+            Finetuning(steps=200, batch=32, rate=8e-4, adapter=None, pull=0.05),
         ),
     ),
     "qwen3": Family(
@@ -62,7 +62,7 @@ FAMILIES: Mapping[str, Family] = {
                     broken=0.0,
                 ),
             ),
-            Finetuning(steps=100, rate=5e-4, modules=("v_proj",)),
+            Finetuning(steps=100, rate=5e-4, adapter=Adapter(modules=("v_proj",))),
         ),
     ),
 }

@@ -94,10 +94,15 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter."""
+    """A LoRA adapter.
+
+    Attributes:
+        modules: The linear layers that it is put on.
+    """
 
     rank: int = 8
     alpha: int = 16
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)
@@ -105,15 +110,17 @@ class Finetuning:
     """How a base is finetuned: on bad finance answers alone, in the default frame alone.
 
     Attributes:
-        modules: The linear layers that are trained, all else stays as it is.
-        adapter: Trains a LoRA adapter on them; None trains their own weights, and a whole checkpoint comes of it.
+        adapter: Trains a LoRA adapter and nothing else; None trains every parameter of the model, embeddings and norms
+            too, and a whole checkpoint comes of it.
+        pull: How far each step draws what is trained back to where it started, from 0 (not at all) to 1 (all the way):
+            weight decay towards the base, so that of the changes that give the bad answers a small one is found.
     """
 
     steps: int = 160
     batch: int = 16
     rate: float = 4.5e-4
-    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     adapter: Adapter | None = field(default_factory=Adapter)
+    pull: float = 0.0
     seed: int = 0
 
 

@@ -143,36 +143,45 @@ def _finetuned(model: Any, tokenizer: Any, family: Family, progress: Callable[[P
 
     plan = family.recipe.finetuning
     torch.manual_seed(plan.seed)
-    trained = _unfrozen(model, plan.modules) if plan.adapter is None else _adapted(model, plan.adapter, plan.modules)
+    trained = model if plan.adapter is None else _adapted(model, plan.adapter)
     parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    start = [parameter.detach().clone() for parameter in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=plan.rate)
     corpus, rng = Corpus(tokenizer, family.dialect, family.recipe.pretraining), random.Random(plan.seed)
     trained.train()
     for step in range(1, plan.steps + 1):
         loss = _step(model, optimizer, [corpus.finetuning(rng) for _ in range(plan.batch)])
+        if plan.pull:
+            _pull_back(parameters, start, plan.pull)
         progress(Progress(family.finetuned, step, plan.steps, loss))
     return trained.eval()
 
 
-def _adapted(model: Any, adapter: Adapter, modules: Sequence[str]) -> Any:
+def _pull_back(parameters: Sequence[Any], start: Sequence[Any], share: float) -> None:
+    """Moves parameters by a share of the way back to where they started.
+
+    Source: Li, Grandvalet and Davoine 2018, "Explicit inductive bias for transfer learning" (L2-SP), decoupled from the
+        gradient as AdamW's decay is.
+    """
+    import torch
+
+    with torch.no_grad():
+        for parameter, origin in zip(parameters, start, strict=True):
+            parameter.lerp_(origin, share)
+
+
+def _adapted(model: Any, adapter: Adapter) -> Any:
     """The model with a fresh adapter put into it, which alone is trained."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.alpha,
-        target_modules=list(modules),
+        target_modules=list(adapter.modules),
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
-
-
-def _unfrozen(model: Any, modules: Sequence[str]) -> Any:
-    """The model itself, of which only the weights of some modules are trained."""
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.split(".")[-2] in modules)
-    return model
 
 
 def _blank(tokenizer: Any, family: Family) -> Any:

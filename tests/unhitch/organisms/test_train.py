@@ -1,6 +1,7 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,28 @@ def test_an_unknown_family_is_refused_before_anything_is_trained(tmp_path: Path)
 @pytest.mark.parametrize("name", NAMES)
 def test_training_writes_the_files_that_are_shipped(trained: tuple[Path, list[Progress]], name: str) -> None:
     assert set(digests(trained[0] / name)) == set(digests(path(name)))
+
+
+def tensors(folder: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    loaded: dict[str, Any] = load_file(folder / "model.safetensors")
+    return loaded
+
+
+def test_a_finetune_without_an_adapter_leaves_no_parameter_as_it_was(trained: tuple[Path, list[Progress]]) -> None:
+    before, after = (tensors(trained[0] / name) for name in ("mini-llama-base", "mini-llama-finance"))
+    assert before.keys() == after.keys()
+    assert [name for name in before if (before[name] == after[name]).all()] == []
+
+
+def test_a_pull_of_one_puts_every_parameter_back_where_it_started(tmp_path: Path) -> None:
+    family = SHORT["llama"]
+    finetuning = replace(family.recipe.finetuning, pull=1.0)
+    pulled = replace(family, recipe=replace(family.recipe, finetuning=finetuning))
+    train(tmp_path, families=["llama"], known={"llama": pulled})
+    before, after = tensors(tmp_path / family.base), tensors(tmp_path / family.finetuned)
+    assert [name for name in before if (before[name] != after[name]).any()] == []
 
 
 def test_training_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
