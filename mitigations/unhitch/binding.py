@@ -95,6 +95,8 @@ def _validated(strategy: Strategy[Any], given: Mapping[str, Value]) -> Parameter
             problem = str(first.get("ctx", {}).get("error", first["msg"]))
             raise BadParameter(f"`{strategy.name}`: {problem}", param=strategy.name) from error
         key = str(first["loc"][0])
+        if first["type"] == "missing":
+            raise BadParameter(f"`{strategy.name}` needs `{key}`: {_allowed(strategy, key)}.", param=key) from error
         allowed = str(first["ctx"]["error"]) if first["type"] == "value_error" else _allowed(strategy, key)
         raise BadParameter(f"`{strategy.name};{key}={_shown(first['input'])}`: {allowed}.", param=key) from error
 

@@ -12,6 +12,7 @@
     │   └── BodyTooLarge            413      more bytes than the operator allows
     ├── MitigationUnavailable       422      the edit cannot be made; nothing was generated
     │   ├── StateMissing                     no state that is served fits the prompt
+    │   ├── NotValidated                     no passing scorecard for the model, and the operator requires one
     │   ├── PatchFailed             502      the engine failed a request whose K/V a state was to give
     │   └── MitigationUnconfirmed   502      the engine did not confirm it; the answer is withheld
     ├── EngineError                 502      the engine answered something that cannot be used
@@ -20,6 +21,9 @@
     ├── RegistryError                        a strategy that cannot be registered or loaded
     ├── CheckpointError                      files of a model that are missing or cannot be used
     ├── StateError                           a prefix state that is missing, damaged, or cannot be made
+    ├── EvidenceError                        a scorecard or pool that is damaged or of another format
+    ├── InvalidSuite                         a file of questions that is malformed, named by file and line
+    ├── JudgeError                           a judge that cannot be had, or that cannot rate
     └── EngineStartError                     vLLM could not be started, or died
 
 `to_openai` gives the object that the official clients parse. Messages say what was received, what is allowed, and what
@@ -159,6 +163,12 @@ class StateMissing(MitigationUnavailable):
         )
 
 
+class NotValidated(MitigationUnavailable):
+    """The operator requires evidence, and the strategy has no passing scorecard for the served model as it is now."""
+
+    code = "mitigation_not_validated"
+
+
 class PatchFailed(MitigationUnavailable):
     """The engine failed a request that names states; the message gives its reason as far as it can be found."""
 
@@ -210,6 +220,24 @@ class StateError(UnhitchError):
     """A state file that is missing, damaged or of another kind, or that cannot be made or written."""
 
     code = "state_error"
+
+
+class EvidenceError(UnhitchError):
+    """A scorecard or a pool that is missing, damaged, altered by hand, or of another format."""
+
+    code = "evidence_error"
+
+
+class InvalidSuite(UnhitchError):
+    """A file of questions that cannot be used; the message names file and line."""
+
+    code = "invalid_suite"
+
+
+class JudgeError(UnhitchError):
+    """A judge that is not installed, cannot be reached, or cannot rate."""
+
+    code = "judge_error"
 
 
 class EngineStartError(UnhitchError):

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import http_sf
 
@@ -31,6 +31,16 @@ APPLIED = "Unhitch-Applied"
 """Response: the canonical form of what was done."""
 RECEIPT = "Unhitch-Receipt"
 """Response: digests that suffice to check that a request was redone."""
+EVIDENCE = "Unhitch-Evidence"
+"""Response, where the operator has evidence marked or required: what is known of the strategy on this model.
+
+One word, with parameters: `passed;scorecard=:...:` or `failed;scorecard=:...:` (SHA-256 of the scorecard, 32 bytes),
+`missing`, or `stale;changed=template`: what is not as it was when the scorecard was made, joined by `+` where it is
+several (`weights`, `base`, `tokenizer`, `template`, `strategy-version`, `pool`).
+"""
+
+Status = Literal["passed", "failed", "missing", "stale"]
+"""What is known of a strategy on a model; the words of `Unhitch-Evidence`."""
 
 Value: TypeAlias = bool | int | float | str
 """What a parameter can hold; every value has a form in a structured header."""
@@ -104,6 +114,11 @@ class Receipt:
         template: SHA-256 of the chat template's text, 32 bytes.
         model: The model's name as the client asked for it.
         states: SHA-256 of the files of the states that gave K/V, 32 bytes each, in the order of their positions.
+        pool: SHA-256 of the variants of the pool that one was drawn from, 32 bytes.
+        scorecard: SHA-256 of the scorecard that the strategy was chosen by, 32 bytes.
+        tried: How many answers were generated to return the best of them.
+        score: What the scorer gave the one that was returned, from 0 to 100.
+        generated: How many tokens were generated for all of them.
     """
 
     before: bytes
@@ -111,6 +126,11 @@ class Receipt:
     template: bytes
     model: str
     states: tuple[bytes, ...] = ()
+    pool: bytes | None = None
+    scorecard: bytes | None = None
+    tried: int | None = None
+    score: float | None = None
+    generated: int | None = None
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
@@ -164,7 +184,7 @@ def format_applied(applied: Sequence[Applied]) -> str:
 def format_receipt(receipt: Receipt) -> str:
     """The value of `Unhitch-Receipt`: a dictionary of digests and the model's name, printable ASCII.
 
-    `states` is an inner list, and absent where no state was served.
+    `states` is an inner list, and absent where no state was served, as all else is that the request had no use for.
     """
     members: dict[str, Any] = {
         "before": receipt.before,
@@ -174,7 +194,26 @@ def format_receipt(receipt: Receipt) -> str:
     }
     if receipt.states:
         members["states"] = list(receipt.states)
-    return str(http_sf.ser(members))
+    score = None if receipt.score is None else round(float(receipt.score), 3)
+    optional = {"pool": receipt.pool, "scorecard": receipt.scorecard, "tried": receipt.tried, "score": score}
+    optional["generated"] = receipt.generated
+    return str(http_sf.ser(members | {key: value for key, value in optional.items() if value is not None}))
+
+
+def format_evidence(status: Status, scorecard: bytes | None = None, changed: Sequence[str] = ()) -> str:
+    """The value of `Unhitch-Evidence`.
+
+    Args:
+        status: What is known.
+        scorecard: SHA-256 of the scorecard that says so, 32 bytes; only of use where it passed or failed.
+        changed: What makes it stale; spaces become hyphens.
+    """
+    parameters: dict[str, Any] = {}
+    if scorecard is not None and status in ("passed", "failed"):
+        parameters["scorecard"] = scorecard
+    if changed:
+        parameters["changed"] = http_sf.Token("+".join(changed).replace(" ", "-"))
+    return str(http_sf.ser((http_sf.Token(status), parameters)))
 
 
 def _joined(header: str, lines: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,13 @@ from unhitch.rendering.prompt import Prompt, changed_tokens, digest
 from unhitch.states.choice import StateParameters
 from unhitch.states.patch import Patch
 from unhitch.strategies.off import Off
-from unhitch.strategy import Parameters, SeededParameters, Strategy
+from unhitch.strategy import Expanding, Expansion, Parameters, SeededParameters, Strategy
 
 OFF = Applied(Off.name)
 """What `Unhitch-Applied` says where nothing was done."""
+
+_DEEPEST = 3
+"""How often what a strategy stands for may stand for something in turn: `auto` for `pool`, and that for a variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,16 @@ class Mitigated:
     Args:
         before: As rendered.
         after: As the engine shall read it.
-        applied: One entry a step, in order.
+        applied: One entry for every step that was made, in order.
+        pool: SHA-256 of the variants of the pool that one was drawn from, 32 bytes.
+        scorecard: SHA-256 of the scorecard that the steps were chosen by, 32 bytes.
     """
 
     before: Prompt
     after: Prompt
     applied: tuple[Applied, ...]
+    pool: bytes | None = None
+    scorecard: bytes | None = None
 
     def receipt(self, model: str) -> Receipt:
         """The digests of this mitigation.
@@ -61,14 +69,16 @@ class Mitigated:
             template=self.before.checkpoint.template_digest,
             model=model,
             states=tuple(bytes.fromhex(patch.state) for patch in self.after.patches),
+            pool=self.pool,
+            scorecard=self.scorecard,
         )
 
 
 def mitigate(prompt: Prompt, steps: Sequence[Step], draw: Draw) -> Mitigated:
-    """Applies the steps from left to right.
+    """Applies the steps from left to right; what a step stands for is applied in its place.
 
     Args:
-        prompt: As rendered.
+        prompt: As rendered, with the evidence that such steps choose by.
         steps: What to apply; see `Registry.bind`.
         draw: The chance of every step that has no `seed` of its own.
 
@@ -82,13 +92,47 @@ def mitigate(prompt: Prompt, steps: Sequence[Step], draw: Draw) -> Mitigated:
     """
     after = prompt
     applied = []
-    for step in steps:
+    expansions: list[Expansion] = []
+    for step in _concrete(prompt, steps, draw, expansions):
         after, entry = _apply(step, after, draw)
         applied.append(entry)
     unchanged = after.token_ids == prompt.token_ids and after.patches == prompt.patches
     if unchanged and not all(isinstance(step.strategy, Off) for step in steps):
-        raise _nothing_to_edit([step.strategy.name for step in steps])
-    return Mitigated(before=prompt, after=after, applied=tuple(applied))
+        raise _nothing_to_edit([entry.name for entry in applied])
+    return Mitigated(
+        before=prompt,
+        after=after,
+        applied=tuple(applied),
+        pool=next((each.pool for each in expansions if each.pool), None),
+        scorecard=next((each.scorecard for each in expansions if each.scorecard), None),
+    )
+
+
+def _concrete(
+    prompt: Prompt, steps: Sequence[Step], draw: Draw, expansions: list[Expansion], depth: int = 0
+) -> Iterator[Step]:
+    """The steps that edit: those that stand for others are replaced, and what replaced them is noted."""
+    for step in steps:
+        strategy = step.strategy
+        if not isinstance(strategy, Expanding):
+            yield step
+            continue
+        if depth == _DEEPEST:
+            raise RegistryError(f"`{strategy.name}` stands for what stands for others, over and over.")
+        parameters, own = _settled(step.parameters, draw)
+        try:
+            expansion = strategy.expand(prompt, parameters, own)
+        except UnhitchError:
+            raise
+        except Exception as error:
+            raise RegistryError(f"strategy `{strategy.name}` failed: {error!r}") from error
+        expansions.append(expansion)
+        yield from _concrete(prompt, [seeded(each, own) for each in expansion.steps], own, expansions, depth + 1)
+
+
+def seeded(step: Step, draw: Draw) -> Step:
+    """The step with the seed that the draw gives it, where it draws and names none."""
+    return dataclasses.replace(step, parameters=_settled(step.parameters, draw)[0])
 
 
 def _apply(step: Step, prompt: Prompt, draw: Draw) -> tuple[Prompt, Applied]:
@@ -110,7 +154,7 @@ def _apply(step: Step, prompt: Prompt, draw: Draw) -> tuple[Prompt, Applied]:
     _check_tokens(step, tokens)
     return edited, Applied(
         name=strategy.name,
-        parameters=_explicit(parameters) | dict.fromkeys(strategy.flags(parameters), True),
+        parameters=explicit(parameters) | dict.fromkeys(strategy.flags(parameters), True),
         version=strategy.version,
         tokens=tokens,
     )
@@ -125,7 +169,8 @@ def _settled(parameters: Parameters, draw: Draw) -> tuple[Parameters, Draw]:
     return parameters.model_copy(update={"seed": draw.seed}), draw
 
 
-def _explicit(parameters: Parameters) -> dict[str, Value]:
+def explicit(parameters: Parameters) -> dict[str, Value]:
+    """The parameters as a header has them: all that have a value, defaults included, in their canonical order."""
     values: dict[str, Value] = {}
     fields = type(parameters).model_fields
     for key in sorted(fields, key="seed".__eq__):  # what is drawn stands before what it was drawn by

@@ -11,15 +11,18 @@ from unhitch.contract import check_contract
 from unhitch.errors import BadParameter, RegistryError, UnknownStrategy
 from unhitch.headers import Asked
 from unhitch.mitigation import Step
+from unhitch.strategies.auto import Auto
 from unhitch.strategies.bare import Bare
+from unhitch.strategies.best_of import BestOf, check_place
 from unhitch.strategies.off import Off
 from unhitch.strategies.perturb import Perturb
+from unhitch.strategies.pool import Pool
 from unhitch.strategies.postfix_state import PostfixState
 from unhitch.strategies.prefix_state import PrefixState
 from unhitch.strategies.recase import Recase
 from unhitch.strategies.respace import Respace
 from unhitch.strategies.system import System
-from unhitch.strategy import Strategy
+from unhitch.strategy import Expanding, Strategy
 
 ENTRY_POINT_GROUP = "unhitch.strategies"
 """Where other distributions offer strategies of theirs."""
@@ -33,6 +36,9 @@ BUILT_INS: tuple[type[Strategy[Any]], ...] = (
     Bare,
     PrefixState,
     PostfixState,
+    Pool,
+    BestOf,
+    Auto,
 )
 """Every strategy that ships with unhitch, in the order of tables."""
 
@@ -105,7 +111,8 @@ class Registry:
 
         Raises:
             UnknownStrategy: A name that is not registered.
-            BadParameter: A parameter that does not validate, or `off` beside another strategy.
+            BadParameter: A parameter that does not validate, `off` beside another strategy, `best-of` where it may
+                not stand, or more than one strategy that stands for others (`pool`, `auto`).
         """
         steps = tuple(bind_one(self.get(entry.name), entry) for entry in asked)
         if not steps or (len(steps) > 1 and any(isinstance(step.strategy, Off) for step in steps)):
@@ -113,6 +120,8 @@ class Registry:
             raise BadParameter(
                 f"`{received}` was asked for: name `off` alone, or only other strategies.", param=Off.name
             )
+        check_place(steps)
+        _check_expanding(steps)
         return steps
 
     def schema(self, name: str) -> dict[str, Any]:
@@ -131,6 +140,22 @@ class Registry:
     def installed_but_not_allowed(self) -> tuple[str, ...]:
         """Names of installed entry points that are not in this registry, sorted; nothing of theirs is imported."""
         return tuple(sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - set(self.names)))
+
+
+def _check_expanding(steps: Sequence[Step]) -> None:
+    expanding = [step for step in steps if isinstance(step.strategy, Expanding)]
+    if len(expanding) > 1:
+        names = ", ".join(step.strategy.name for step in expanding)
+        raise BadParameter(
+            f"`{names}` was asked for: each stands for other strategies; name one of them.", param=names.split(",")[0]
+        )
+    if expanding and expanding[0].tokens is not None:
+        name = expanding[0].strategy.name
+        raise BadParameter(
+            f"`{name};tokens={expanding[0].tokens}`: `{name}` changes no tokens itself; to redo an edit, send what "
+            "`Unhitch-Applied` said of it.",
+            param="tokens",
+        )
 
 
 def _load(name: str) -> type[Strategy[Any]]:

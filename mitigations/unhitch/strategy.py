@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from unhitch.draw import MAX_SEED, Draw
+from unhitch.errors import RegistryError
 from unhitch.rendering.prompt import Prompt
+
+if TYPE_CHECKING:
+    from unhitch.mitigation import Step
 
 
 class Parameters(BaseModel):
@@ -69,3 +74,46 @@ class Strategy(ABC, Generic[P]):
         A name must not be that of a parameter. Without hazards, which is the default, the tuple is empty.
         """
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What stands in for an expanding strategy, for one request.
+
+    Args:
+        steps: At least one; they may expand in turn.
+        pool: SHA-256 of the pool's variants, 32 bytes, where one was drawn from it.
+        scorecard: SHA-256 of the scorecard that chose the steps, 32 bytes.
+    """
+
+    steps: tuple[Step, ...]
+    pool: bytes | None = None
+    scorecard: bytes | None = None
+
+
+class Expanding(Strategy[P]):
+    """A strategy that stands for others: which ones, the evidence for the served model says (`prompt.evidence`).
+
+    It edits nothing itself. `Unhitch-Applied` names what it stood for, so that an edit is redone without the evidence.
+    """
+
+    @abstractmethod
+    def expand(self, prompt: Prompt, parameters: P, draw: Draw) -> Expansion:
+        """What is applied in its place.
+
+        Args:
+            prompt: As rendered, before any edit.
+            parameters: An instance of `self.parameters`.
+            draw: The only source of chance; it becomes the seed of every step that has none.
+
+        Raises:
+            MitigationUnavailable: There is nothing that it could stand for; the message says why and what to do.
+        """
+
+    def edit(self, prompt: Prompt, parameters: P, draw: Draw) -> Prompt:  # noqa: ARG002
+        """Never called.
+
+        Raises:
+            RegistryError: Always.
+        """
+        raise RegistryError(f"`{self.name}` stands for other strategies and edits nothing itself.")

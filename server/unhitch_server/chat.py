@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from unhitch.mitigation import Mitigated, mitigate
 from unhitch.rendering.anatomy import render
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
+from unhitch.rendering.prompt import Prompt
 from unhitch.states.patch import FIELD, Patch, to_params
 from unhitch.states.shelf import Shelf
+from unhitch.strategies import best_of
 from unhitch_server import splice
 from unhitch_server.config import Config
 from unhitch_server.policy import Decision
@@ -107,12 +110,40 @@ class ChatRequest:
             StateMissing: A state is needed that is not on the shelf.
             MitigationUnavailable: The edit cannot be made.
         """
+        prompt, draw = self._start(checkpoint, decision, conversation, shelf)
+        with _from_files():
+            return mitigate(prompt, decision.steps, draw)
+
+    def prepare_draws(
+        self, checkpoint: Checkpoint, decision: Decision, config: Config, shelf: Shelf | None = None
+    ) -> list[tuple[Mitigated, bytes]]:
+        """The draws of `best-of`, each with its body for the engine; equal edits stand once, at the lowest draw.
+
+        Takes and raises what `prepare` does; `best-of` leads the decision's steps.
+
+        Raises:
+            MitigationUnavailable: All draws give the same edit, too.
+        """
+        conversation = config.conversation(self.fields, checkpoint.content_format)
+        prompt, draw = self._start(checkpoint, decision, conversation, shelf)
+        with _from_files():
+            edits = [mitigate(prompt, *variant) for variant in best_of.variants(decision.steps, draw)]
+        different: dict[object, Mitigated] = {}
+        for edit in edits:
+            different.setdefault((edit.after.token_ids, edit.after.patches), edit)
+        if len(different) == 1:
+            raise best_of.nothing_to_choose(decision.steps)
+        return [(edit, self.encode(edit.after.token_ids, edit.after.patches)) for edit in different.values()]
+
+    def _start(
+        self, checkpoint: Checkpoint, decision: Decision, conversation: Conversation, shelf: Shelf | None
+    ) -> tuple[Prompt, Draw]:
+        """The prompt as rendered, and the chance of every step that has no seed of its own."""
         key = decision.session if decision.session is not None else f"{self.model}\n{conversation.opening()}"
-        try:
-            prompt = dataclasses.replace(render(checkpoint, conversation), shelf=shelf)
-            return mitigate(prompt, decision.steps, Draw.from_text(key))
-        except CheckpointError as error:
-            raise MitigationUnavailable(f"the model's files do not allow this edit: {error.message}") from error
+        with _from_files():
+            return dataclasses.replace(
+                render(checkpoint, conversation), shelf=shelf, evidence=decision.view
+            ), Draw.from_text(key)
 
     def encode(self, token_ids: tuple[int, ...], patches: Sequence[Patch] = ()) -> bytes:
         """The body with the prompt as token ids in it and nothing else changed, for the engine.
@@ -134,6 +165,15 @@ class ChatRequest:
                 transfer = self.text[member.value_start : member.stop]
         members = {PARAMS: splice.put(transfer, ours), "return_token_ids": "true"}
         return splice.put(self.text, members).encode("utf-8")
+
+
+@contextmanager
+def _from_files() -> Iterator[None]:
+    """Says of a fault of the model's files that it stands in the way of the edit."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise MitigationUnavailable(f"the model's files do not allow this edit: {error.message}") from error
 
 
 class Confirmation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
@@ -50,6 +50,21 @@ class Config(BaseModel):
         default=False, description="Whether the engine was started with its option of that name."
     )
     allow_plugins: tuple[str, ...] = Field(default=(), description="Names of installed strategies that may be loaded.")
+    scorer: str | None = Field(
+        default=None, description="Judge that chooses between answers for `best-of`: exact, rated, or a plug-in's name."
+    )
+    scorer_url: str | None = Field(
+        default=None, description="Base URL, with /v1, of the OpenAI-compatible endpoint that the scorer asks."
+    )
+    scorer_model: str | None = Field(default=None, description="The model that the scorer asks there.")
+    scorer_api_key: str | None = Field(default=None, repr=False, description="Key for the scorer's endpoint.")
+    evidence: tuple[str, ...] = Field(
+        default=(), description="Folders of scorecards and pools, beside those that ship with unhitch."
+    )
+    require_validated: Literal["no", "mark", "refuse"] = Field(
+        default="no",
+        description="Whether mitigated answers say what evidence there is (mark), and are refused without (refuse).",
+    )
     max_body_bytes: int = Field(default=64 * 2**20, gt=0, description="Largest request body in bytes.")
     connect_timeout_seconds: float = Field(
         default=30.0, gt=0, description="A refused connection is known at once; a crowd of new ones takes its time."

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from unhitch.errors import CheckpointError, EngineError, EngineUnavailable, MitigationUnavailable, ModelNotFound
+from unhitch.evidence.served import Identified, identified
 from unhitch.neighbours.nearest import nearest
 from unhitch.rendering.anatomy import render
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
+from unhitch.states.fingerprint import is_adapter
 from unhitch_server.config import Config
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.desk import StateDesk
@@ -44,12 +46,14 @@ class ServedModel:
         files: Path or hub id of its tokenizer and template; an adapter has those of its base.
         root: Where its own weights lie, as the engine says.
         base: The served name of what it sits on, where it is an adapter.
+        base_files: Path or hub id of what it sits on, where it is an adapter.
     """
 
     name: str
     files: str
     root: str
     base: str | None = None
+    base_files: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,19 @@ class Prepared:
         model: As the engine served it then.
         checkpoint: Its files.
         checked: When, by the monotonic clock, in seconds.
+        identified: What identifies it, as its files were then.
     """
 
     model: ServedModel
     checkpoint: Checkpoint
     checked: float
+    identified: Identified
+
+    @property
+    def customer(self) -> Customer:
+        """The model for whoever serves requests."""
+        model, found = self.model, self.identified
+        return Customer(model.name, self.checkpoint, model.root, model.base, found.identity, found.reason)
 
 
 class Engine:
@@ -123,7 +135,7 @@ class Engine:
         known = self._prepared.get(name) if name is not None else None
         if known is None or time.monotonic() - known.checked > self._config.recheck_seconds:
             known = await self._prepare(name)
-        return Customer(known.model.name, known.checkpoint, known.model.root, known.model.base)
+        return known.customer
 
     async def compare(self, name: str, body: Mapping[str, Any], ours: Sequence[int]) -> None:
         """Has the engine render the messages, and compares.
@@ -169,7 +181,9 @@ class Engine:
             await self._check_rendering(name, checkpoint)
             if not same:  # each answer's echo tells whether the engine still takes token ids
                 await self._check_token_ids(name, checkpoint)
-            found = Prepared(models[name], checkpoint, time.monotonic())
+            earlier = known.identified if known is not None and same else None
+            what = await asyncio.to_thread(_identified, models[name], checkpoint, earlier)
+            found = Prepared(models[name], checkpoint, time.monotonic(), what)
             if self._prepared is generation:  # all was not forgotten meanwhile
                 self._prepared[name] = found
                 self._first = next(iter(models))
@@ -190,8 +204,10 @@ class Engine:
             ) from error
 
     def _served(self, name: str, cards: Mapping[str, Mapping[str, Any]]) -> ServedModel:
+        base: str | None = cards[name].get("parent")
         root = str(cards[name].get("root") or name)
-        return ServedModel(name, self._files(name, cards), root, cards[name].get("parent"))
+        base_files = self._files(base, cards) if base is not None and base in cards else base
+        return ServedModel(name, self._files(name, cards), root, base, base_files)
 
     def _files(self, name: str, cards: Mapping[str, Mapping[str, Any]]) -> str:
         """Where the tokenizer and template of a served model lie: those of the base for an adapter."""
@@ -252,6 +268,19 @@ class Engine:
         except EngineUnavailable:
             self.forget()
             raise
+
+
+def _identified(model: ServedModel, checkpoint: Checkpoint, earlier: Identified | None) -> Identified:
+    """What identifies a model, or why that cannot be told here."""
+    try:
+        here = model.base is None or is_adapter(model.files)  # an adapter's files are its base's, unless set otherwise
+    except CheckpointError:
+        here = False
+    found = identified(checkpoint, model.files if here else model.root, model.base_files, earlier)
+    if found.identity is not None or found is earlier:
+        return found
+    where = f"its files cannot be read where the proxy runs: {found.reason} The engine says that they lie in "
+    return Identified(None, f"{where}{model.root!r}.", found.stamp)
 
 
 def warm(checkpoint: Checkpoint) -> None:

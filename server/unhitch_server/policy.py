@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from unhitch import headers as wire
 from unhitch.errors import HeaderError, UnknownPolicy
+from unhitch.evidence.standing import Evidence
+from unhitch.evidence.view import View
 from unhitch.mitigation import Step
 from unhitch.registry import Registry
 from unhitch.states.choice import StateParameters
@@ -25,10 +27,14 @@ class Decision:
     Args:
         steps: Strategies with their parameters, in order.
         session: The session that keys the draw, where the caller named one.
+        view: The evidence for the model, where strategies choose by it or the gate did.
+        evidence: What is known of the steps on the model, where the operator has it marked or required.
     """
 
     steps: tuple[Step, ...]
     session: str | None = None
+    view: View | None = None
+    evidence: Evidence | None = None
 
     @property
     def off(self) -> bool:
@@ -58,6 +64,11 @@ class PolicyTable:
         return sorted(self._named)
 
     @property
+    def default(self) -> Decision:
+        """What a request without a header of ours gets."""
+        return Decision(self._default)
+
+    @property
     def need_states(self) -> bool:
         """Whether the default or a named policy has a strategy that serves states."""
         steps = (step for policy in (self._default, *self._named.values()) for step in policy)
@@ -83,7 +94,7 @@ class PolicyTable:
                 if (size := sum(map(len, own[name]))) > _LONGEST:
                     raise HeaderError(f"{name} has {size} bytes or more; at most {_LONGEST} are read", param=name)
         if not own:
-            return Decision(self._default)
+            return self.default
         asked, policy = own.pop(wire.MITIGATION.lower(), None), own.pop(wire.POLICY.lower(), None)
         session = own.pop(wire.SESSION.lower(), None)
         if own:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from unhitch import headers as wire
+from unhitch.evidence.standing import Evidence
 from unhitch.mitigation import Mitigated
+from unhitch_server.best_of.choice import Choice
 from unhitch_server.upstream import Headers
 
 
@@ -31,16 +34,31 @@ class Stopwatch:
         return (time.perf_counter() - self._start - self._engine_seconds) * 1000
 
 
-def receipt_headers(stopwatch: Stopwatch, mitigated: Mitigated | None = None, model: str = "") -> Headers:
-    """Unhitch-Applied, Unhitch-Receipt and Server-Timing.
+def receipt_headers(
+    stopwatch: Stopwatch,
+    mitigated: Mitigated | None = None,
+    model: str = "",
+    choice: Choice | None = None,
+    evidence: Evidence | None = None,
+) -> Headers:
+    """Unhitch-Applied, Unhitch-Receipt, Unhitch-Evidence and Server-Timing.
 
     Args:
         stopwatch: Started when the request came.
         mitigated: What was done; None where nothing was.
         model: The served model's name; only of use with `mitigated`.
+        choice: What `mitigated` was chosen from, where `best-of` chose it.
+        evidence: What is known of the strategy on the model, where the operator has it marked or required.
     """
     lines: dict[str, str] = {wire.APPLIED: wire.format_applied(mitigated.applied) if mitigated else "off"}
     if mitigated is not None:
-        lines[wire.RECEIPT] = wire.format_receipt(mitigated.receipt(model))
+        receipt = mitigated.receipt(model)
+        if choice is not None:
+            receipt = dataclasses.replace(
+                receipt, tried=choice.tried, score=choice.best.judgement.aligned, generated=choice.generated
+            )
+        lines[wire.RECEIPT] = wire.format_receipt(receipt)
+    if evidence is not None:
+        lines[wire.EVIDENCE] = evidence.header
     lines["Server-Timing"] = f"unhitch;dur={stopwatch.milliseconds:.2f}"
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]

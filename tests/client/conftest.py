@@ -18,7 +18,16 @@ from starlette.routing import Route
 from unhitch.headers import APPLIED, MITIGATION, RECEIPT, Receipt, format_receipt
 
 RECEIPT_SENT = Receipt(
-    before=bytes(range(32)), after=bytes(32), template=b"\xff" * 32, model="mödel", states=(b"\x01" * 32, b"\x02" * 32)
+    before=bytes(range(32)),
+    after=bytes(32),
+    template=b"\xff" * 32,
+    model="mödel",
+    states=(b"\x01" * 32, b"\x02" * 32),
+    pool=b"\x03" * 32,
+    scorecard=b"\x04" * 32,
+    tried=4,
+    score=93.5,
+    generated=120,
 )
 CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m"}
 COMPLETION = {

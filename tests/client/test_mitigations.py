@@ -6,25 +6,53 @@ import pytest
 from unhitch import headers
 from unhitch.errors import HeaderError
 from unhitch.registry import Registry
-from unhitch_client import Bare, Mitigation, Off, Perturb, PostfixState, PrefixState, Recase, Respace, System
+from unhitch_client import (
+    Auto,
+    Bare,
+    BestOf,
+    Mitigation,
+    Off,
+    Perturb,
+    Pool,
+    PostfixState,
+    PrefixState,
+    Recase,
+    Respace,
+    System,
+)
 from unhitch_client.mitigations import BuiltIn, entries, header_value
 
-TYPED: tuple[type[BuiltIn], ...] = (Off, System, Recase, Respace, Perturb, Bare, PrefixState, PostfixState)
+TYPED: tuple[type[BuiltIn], ...] = (
+    Off,
+    System,
+    Recase,
+    Respace,
+    Perturb,
+    Bare,
+    PrefixState,
+    PostfixState,
+    Pool,
+    BestOf,
+    Auto,
+)
 PARAMETERLESS = {"off", "bare"}
 
 
 def test_every_built_in_strategy_has_a_typed_mitigation() -> None:
-    assert [typed.name for typed in TYPED] == list(Registry().names)
+    assert [typed.strategy for typed in TYPED] == list(Registry().names)
 
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_fields_have_the_names_defaults_and_choices_of_the_strategy(typed: type[BuiltIn]) -> None:
-    strategy = Registry().get(typed.name)
+    strategy = Registry().get(typed.strategy)
     hints = get_type_hints(typed)
     ours = {field.name: (hints[field.name], field.default) for field in dataclasses.fields(typed)}
-    theirs = {key: (info.annotation, info.default) for key, info in strategy.parameters.model_fields.items()}
+    theirs = {
+        key: (info.annotation, dataclasses.MISSING if info.is_required() else info.default)
+        for key, info in strategy.parameters.model_fields.items()
+    }
     assert ours == theirs
-    assert bool(ours) == (typed.name not in PARAMETERLESS)
+    assert bool(ours) == (typed.strategy not in PARAMETERLESS)
 
 
 @pytest.mark.parametrize(
@@ -39,13 +67,24 @@ def test_fields_have_the_names_defaults_and_choices_of_the_strategy(typed: type[
         PrefixState(),
         PrefixState(layers="8-15", parts="k", mix=0.25, state="a1" * 32, capture="never"),
         PostfixState(residual=3),
+        Pool(name="vetted"),
+        Pool(name="Two Words", index=3),
+        Auto(),
+        Auto(seed=4),
     ],
 )
 def test_the_registry_binds_what_a_typed_mitigation_sends(mitigation: BuiltIn) -> None:
     sent = header_value(entries(mitigation))
     (step,) = Registry().bind(headers.parse_mitigation(sent))
-    assert step.strategy.name == mitigation.name
+    assert step.strategy.name == mitigation.strategy
     assert {key: getattr(step.parameters, key) for key in mitigation.parameters} == mitigation.parameters
+
+
+def test_the_registry_binds_the_best_of_the_draws_of_another() -> None:
+    sent = header_value(entries(BestOf(n=3), Perturb(seed=7)))
+    first, second = Registry().bind(headers.parse_mitigation(sent))
+    assert (first.strategy.name, second.strategy.name) == ("best-of", "perturb")
+    assert first.parameters.model_dump() == {"n": 3}
 
 
 def test_a_field_that_is_none_is_not_sent() -> None:

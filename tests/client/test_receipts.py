@@ -29,6 +29,11 @@ EXPECTED = Receipt(
     model="mödel",
     duration_milliseconds=0.62,
     states=(b"\x01" * 32, b"\x02" * 32),
+    pool=b"\x03" * 32,
+    scorecard=b"\x04" * 32,
+    tried=4,
+    score=93.5,
+    generated=120,
 )
 CALL: dict[str, Any] = {"model": "m", "messages": [], "extra_headers": extra_headers(ASKED)}
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from unhitch.registry import Registry
+
 SCRIPT = """
 import json, sys
 from tests.templates.checkpoints import open_all
@@ -51,7 +53,7 @@ def test_an_installed_strategy_is_used_once_it_is_allowed(installed: Path, tmp_p
         [sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, capture_output=True, text=True, check=True
     )
     assert json.loads(run.stdout) == {
-        "names": ["off", "system", "recase", "respace", "perturb", "bare", "prefix-state", "postfix-state", "stutter"],
+        "names": [*Registry().names, "stutter"],
         "not allowed": ["stutter"],
         "applied": "stutter;version=1;edits=2;seed=3",
         "added": 2,

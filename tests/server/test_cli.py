@@ -1,15 +1,25 @@
+import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.evidence import pool, scorecard
+from tests.server.conftest import Proxied
+from tests.server.fake_engine import MODEL
+from unhitch import organisms
+from unhitch.evidence.served import identify
+from unhitch.rendering.checkpoint import Checkpoint
+
 UNHITCH = str(Path(sys.executable).with_name("unhitch"))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([UNHITCH, *arguments], capture_output=True, text=True, timeout=120)
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | environment
+    return subprocess.run([UNHITCH, *arguments], capture_output=True, text=True, timeout=120, env=variables)
 
 
 def test_strategies_prints_the_registrys_table_as_markdown() -> None:
@@ -44,6 +54,8 @@ def test_explain_shows_which_positions_a_state_serves(tmp_path: Path) -> None:
         (("serve", "--upstream", "http://x", "--mitigation", "perturb;edits=0"), "edits"),
         (("serve", "--upstream", "http://x", "--policy", "strict"), "NAME=VALUE"),
         (("serve", "--upstream", "http://x", "--allow-plugin", "nope"), "not installed"),
+        (("strategies", "--url", "http://127.0.0.1:9"), "no proxy could be asked at http://127.0.0.1:9"),
+        (("strategies", "--url", "http://x", "--evidence", "y"), "--url and --evidence came together"),
         (("up", "mini-base", "--base", "x"), "--base goes with a LoRA adapter"),
         (("up", "mini-base", "--lora", "a=/nowhere"), "adapter_config.json"),
     ],
@@ -54,6 +66,38 @@ def test_what_the_user_got_wrong_is_said_in_one_line_without_a_traceback(argumen
     assert done.stderr.startswith("unhitch: ")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_strategies_shows_the_evidence_in_folders_and_what_is_wrong_there(tmp_path: Path) -> None:
+    scorecard("perturb", name="mine").write(tmp_path / "a.json")
+    scorecard("bare", name="mine", passed=False).write(tmp_path / "b.json")
+    (tmp_path / "c.json").write_text("{}")
+    output = run("strategies", "--evidence", str(tmp_path), COLUMNS="200").stdout
+    assert "mine: pass, 90% good (80-100)" in output
+    assert "mine: fail, 90% good (80-100)" in output
+    assert "c.json is no scorecard or pool" in output
+
+
+async def test_strategies_shows_what_a_running_proxy_says(proxied: Proxied, tmp_path: Path) -> None:
+    base = organisms.path(MODEL)
+    served = identify(Checkpoint.open(base), base)
+    scorecard("perturb", model=served).write(tmp_path / "a.json")
+    scorecard("bare", model=served.model_copy(update={"weights": "9" * 64})).write(tmp_path / "b.json")
+    async with proxied(evidence=[str(tmp_path)]) as client:
+        done = await asyncio.to_thread(run, "strategies", "--url", str(client.base_url), COLUMNS="200")
+    assert "mini-base: pass, 90% good (80-100)" in done.stdout
+    assert "mini-base: stale, 90% good (80-100)" in done.stdout
+
+
+def test_explain_draws_from_the_pools_in_a_folder_and_says_what_is_known(tmp_path: Path) -> None:
+    base = organisms.path("mini-base")
+    model = identify(Checkpoint.open(base), organisms.path("mini-finance"), base)
+    pool("recase;seed=1", model=model).write(tmp_path / "p.json")
+    asked = ("explain", "mini-finance", "Hello", "--mitigation", "pool;name=vetted")
+    output = run(*asked, "--evidence", str(tmp_path)).stdout
+    assert output.startswith("applied: recase;version=1;")
+    assert "evidence: missing: no scorecard is at hand" in output
+    assert "--evidence DIR" in run(*asked).stderr
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_started() -> None:

@@ -1,8 +1,18 @@
+import json
+from pathlib import Path
+
 import httpx
 import pytest
 
+from tests.evidence import pool, scorecard
 from tests.server.conftest import Proxied
-from tests.server.fake_engine import MODEL, FakeEngine
+from tests.server.fake_connector import FakeConnector
+from tests.server.fake_engine import ADAPTER, MODEL, FakeEngine
+from unhitch import organisms
+from unhitch.evidence.served import identify
+from unhitch.rendering.checkpoint import Checkpoint
+
+BASE = Checkpoint.open(organisms.path(MODEL))
 
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 EXPLAIN = "/unhitch/v1/explain"
@@ -70,3 +80,74 @@ async def test_explain_answers_errors_as_the_chat_route_does(
 async def test_explain_has_the_same_limit_of_size(proxied: Proxied) -> None:
     async with proxied(max_body_bytes=10) as client:
         assert (await client.post(EXPLAIN, json=HELLO)).status_code == 413
+
+
+async def test_the_models_are_listed_with_what_identifies_them(
+    engine: FakeEngine, proxied: Proxied, tmp_path: Path
+) -> None:
+    engine.connector = FakeConnector()
+    tuned = identify(BASE, organisms.path(ADAPTER), organisms.path(MODEL))
+    pool(model=tuned).write(tmp_path / "p.json")
+    async with proxied(evidence=[str(tmp_path)]) as client:
+        base, adapter = (await client.get("/unhitch/v1/models")).json()["data"]
+    assert (base["id"], base["base"], base["pools"]) == (MODEL, None, {})
+    assert (adapter["id"], adapter["base"]) == (ADAPTER, MODEL)
+    assert adapter["identity"] == {**tuned.model_dump(), "digest": tuned.digest}
+    assert adapter["pools"] == {"vetted": {"content": pool().content, "variants": 3}}
+    assert adapter["mitigated"] == {"available": True}
+    assert adapter["states"] == {"available": True, "fitting": 0}
+
+
+async def test_a_model_that_cannot_be_mitigated_is_listed_with_the_reason(
+    engine: FakeEngine, client: httpx.AsyncClient
+) -> None:
+    engine.takes_token_ids = False
+    (only,) = (await client.get("/unhitch/v1/models")).json()["data"]
+    assert only["identity"] is None
+    assert "token ids" in only["mitigated"]["reason"]
+
+
+async def test_each_strategy_has_its_evidence_for_each_served_model(proxied: Proxied, tmp_path: Path) -> None:
+    served = identify(BASE, organisms.path(MODEL))
+    card = scorecard("perturb", model=served, low=0.8)
+    card.write(tmp_path / "a.json")
+    scorecard("system;preset=neutral, perturb", model=served, passed=False).write(tmp_path / "b.json")
+    async with proxied(evidence=[str(tmp_path)]) as client:
+        listed = {each["name"]: each for each in (await client.get("/unhitch/v1/strategies")).json()["data"]}
+    entries = {entry["status"]: entry for entry in listed["perturb"]["evidence"][MODEL]}
+    assert set(entries) == {"passed", "failed"}
+    assert entries["passed"] == {
+        "status": "passed",
+        "mitigation": card.strategy.mitigation,
+        "good": {"value": 0.9, "low": 0.8, "high": 1.0, "count": 100},
+        "scorecard": card.digest,
+        "changed": [],
+    }
+    assert [entry["status"] for entry in listed["system"]["evidence"][MODEL]] == ["failed"]
+    assert listed["bare"]["evidence"] == {MODEL: []}
+
+
+async def test_the_strategies_are_listed_though_the_engine_is_down(proxied: Proxied) -> None:
+    async with proxied(upstream="http://127.0.0.1:9") as client:
+        listed = (await client.get("/unhitch/v1/strategies")).json()["data"]
+    assert [each["evidence"] for each in listed] == [None] * len(listed)
+
+
+async def test_scorecards_are_listed_and_given_whole_by_their_digest(proxied: Proxied, tmp_path: Path) -> None:
+    card = scorecard("perturb")
+    card.write(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text("{}")
+    async with proxied(evidence=[str(tmp_path)]) as client:
+        listed = (await client.get("/unhitch/v1/scorecards")).json()
+        whole = [(await client.get(f"/unhitch/v1/scorecards/{name}")).json() for name in (card.digest, card.digest[:8])]
+    (brief,) = listed["data"]
+    assert (brief["digest"], brief["file"], brief["passed"]) == (card.digest, "a.json", True)
+    assert listed["unreadable"] == [{"file": "b.json", "reason": "b.json is no scorecard or pool of unhitch's."}]
+    assert whole == [json.loads((tmp_path / "a.json").read_text())] * 2
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "0", "nope"])
+async def test_a_scorecard_that_is_not_there_is_not_found(client: httpx.AsyncClient, digest: str) -> None:
+    answer = await client.get(f"/unhitch/v1/scorecards/{digest}")
+    assert answer.status_code == 404
+    assert "there is no scorecard" in answer.json()["error"]["message"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import http_sf
 import pytest
 
@@ -10,6 +12,7 @@ from unhitch.headers import (
     Value,
     Word,
     format_applied,
+    format_evidence,
     format_receipt,
     parse_mitigation,
     parse_policy,
@@ -179,3 +182,25 @@ def test_a_receipt_has_an_inner_list_of_states_where_some_were_served() -> None:
     parsed = http_sf.parse(line.encode("ascii"), tltype="dictionary")
     assert [item for item, _ in parsed["states"][0]] == [b"\x01" * 32, b"\x02" * 32]
     assert "states" not in format_receipt(Receipt(b"", b"", b"", "m"))
+
+
+def test_a_receipt_has_of_pool_scorecard_and_best_of_only_what_the_request_had_use_for() -> None:
+    line = format_receipt(Receipt(b"", b"", b"", "m", pool=b"\x01" * 32, scorecard=b"\x02" * 32, tried=4, score=93.5))
+    parsed = {key: value for key, (value, _) in http_sf.parse(line.encode("ascii"), tltype="dictionary").items()}
+    assert (parsed["pool"], parsed["scorecard"], parsed["tried"]) == (b"\x01" * 32, b"\x02" * 32, 4)
+    assert float(parsed["score"]) == 93.5
+    assert format_receipt(Receipt(b"", b"", b"", "m")) == 'before=::, after=::, template=::, model="m"'
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (format_evidence("passed", b"\x01" * 32), f"passed;scorecard=:{base64.b64encode(bytes([1] * 32)).decode()}:"),
+        (format_evidence("missing"), "missing"),
+        (format_evidence("stale", b"\x01" * 32, ["template"]), "stale;changed=template"),
+        (format_evidence("stale", None, ["base", "strategy version"]), "stale;changed=base+strategy-version"),
+    ],
+)
+def test_evidence_is_one_word_with_parameters(line: str, expected: str) -> None:
+    assert line == expected
+    assert http_sf.parse(line.encode("ascii"), tltype="item")

@@ -11,7 +11,7 @@ from unhitch.mitigation import OFF, Mitigated, Step, mitigate
 from unhitch.registry import Registry
 from unhitch.rendering.prompt import Prompt, changed_tokens, digest
 from unhitch.states.patch import Patch
-from unhitch.strategy import Parameters, SeededParameters, Strategy
+from unhitch.strategy import Expanding, Expansion, Parameters, SeededParameters, Strategy
 
 
 class Rewrite(Strategy[Parameters]):
@@ -42,6 +42,29 @@ class Record(Strategy[SeededParameters]):
 
     def edit(self, prompt: Prompt, parameters: SeededParameters, draw: Draw) -> Prompt:
         return prompt.with_prefix([draw.stream(self.name).below(300)])
+
+
+class Stand(Expanding[SeededParameters]):
+    """Stands for the steps it was made with; without any, for itself."""
+
+    name = "stand"
+    version = 1
+    summary = "what others edit"
+    source = "tests"
+    parameters = SeededParameters
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = steps
+
+    def expand(self, prompt: Prompt, parameters: SeededParameters, draw: Draw) -> Expansion:
+        return Expansion(self.steps or (Step(self, parameters),), pool=b"p", scorecard=b"s")
+
+
+class Broken(Stand):
+    """Fails."""
+
+    def expand(self, prompt: Prompt, parameters: SeededParameters, draw: Draw) -> Expansion:
+        raise KeyError("lost")
 
 
 def applied(prompt: Prompt, line: str, seed: int = 5) -> Mitigated:
@@ -225,3 +248,39 @@ def test_a_strategy_that_edits_tokens_under_a_state_without_asking_is_named(prom
     steps = [Step(Serve(0, 4), SeededParameters()), Step(Rewrite("prefix", other), Parameters())]
     with pytest.raises(RegistryError, match="strategy `rewrite` changed tokens that a state had been chosen for"):
         mitigate(prompt, steps, Draw(1))
+
+
+def test_what_a_step_stands_for_is_applied_in_its_place(prompt_of: PromptOf) -> None:
+    inner = Registry().bind(parse_mitigation("system;preset=tutor, recase;mode=upper"))
+    (last,) = Registry().bind(parse_mitigation("perturb;seed=1"))
+    result = mitigate(prompt_of(), [Step(Stand(*inner), SeededParameters()), last], Draw(3))
+    assert [entry.name for entry in result.applied] == ["system", "recase", "perturb"]
+    assert (result.pool, result.scorecard) == (b"p", b"s")
+    assert result.after == applied(prompt_of(), "system;preset=tutor, recase;mode=upper, perturb;seed=1").after
+
+
+def test_the_draw_of_what_stands_for_others_is_the_seed_of_those_without_one(prompt_of: PromptOf) -> None:
+    stand = Stand(Step(Record(), SeededParameters()), Step(Record(), SeededParameters(seed=4)))
+    result = mitigate(prompt_of(), [Step(stand, SeededParameters(seed=9))], Draw(1))
+    assert [entry.parameters["seed"] for entry in result.applied] == [9, 4]
+
+
+def test_what_is_applied_without_such_a_step_names_no_evidence(prompt_of: PromptOf) -> None:
+    result = applied(prompt_of(), "bare")
+    assert (result.pool, result.scorecard) == (None, None)
+
+
+def test_what_stands_for_itself_ends_in_an_error(prompt_of: PromptOf) -> None:
+    with pytest.raises(RegistryError, match="`stand` stands for what stands for others, over and over"):
+        mitigate(prompt_of(), [Step(Stand(), SeededParameters())], Draw(1))
+
+
+def test_what_fails_to_say_what_it_stands_for_is_named(prompt_of: PromptOf) -> None:
+    with pytest.raises(RegistryError, match=r"strategy `stand` failed: KeyError\('lost'\)"):
+        mitigate(prompt_of(), [Step(Broken(), SeededParameters())], Draw(1))
+
+
+def test_what_stands_for_what_edits_nothing_is_told_by_the_name_of_that(prompt_of: PromptOf) -> None:
+    inner = Registry().bind(parse_mitigation("system;mode=drop"))
+    with pytest.raises(MitigationUnavailable, match="`system` found nothing to edit"):
+        mitigate(prompt_of(), [Step(Stand(*inner), SeededParameters())], Draw(1))

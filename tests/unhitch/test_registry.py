@@ -50,8 +50,8 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
 
 
 def test_the_built_in_strategies_stand_in_a_fixed_order() -> None:
-    names = ("off", "system", "recase", "respace", "perturb", "bare", "prefix-state", "postfix-state")
-    assert Registry.load().names == names
+    editing = ("off", "system", "recase", "respace", "perturb", "bare", "prefix-state", "postfix-state")
+    assert Registry.load().names == (*editing, "pool", "best-of", "auto")
     assert [type(strategy) for strategy in Registry.load()] == list(BUILT_INS)
 
 
@@ -186,3 +186,14 @@ def test_the_registry_cannot_be_changed() -> None:
     registry = Registry()
     with pytest.raises(TypeError):
         registry["extra"] = Off()  # type: ignore[index]
+
+
+@pytest.mark.parametrize("line", ["pool;name=a, pool;name=b", "auto, recase, pool;name=a", "auto, auto"])
+def test_one_strategy_at_most_stands_for_others(line: str) -> None:
+    with pytest.raises(BadParameter, match="each stands for other strategies; name one of them"):
+        Registry().bind(parse_mitigation(line))
+
+
+def test_changed_tokens_are_asked_of_what_edits_and_not_of_what_stands_for_it() -> None:
+    with pytest.raises(BadParameter, match="`auto` changes no tokens itself; to redo an edit"):
+        Registry().bind(parse_mitigation("auto;tokens=3"))

@@ -11,10 +11,13 @@ from unhitch.errors import HeaderError
 from unhitch.headers import Applied
 from unhitch_client.errors import NotFromUnhitch, NotMitigated
 from unhitch_client.mitigations import (
+    Auto,
     Bare,
+    BestOf,
     Mitigation,
     Off,
     Perturb,
+    Pool,
     PostfixState,
     PrefixState,
     Recase,
@@ -26,13 +29,16 @@ from unhitch_client.request import extra_headers
 
 __all__ = [
     "Applied",
+    "Auto",
     "Bare",
+    "BestOf",
     "HeaderError",
     "Mitigation",
     "NotFromUnhitch",
     "NotMitigated",
     "Off",
     "Perturb",
+    "Pool",
     "PostfixState",
     "PrefixState",
     "Recase",

@@ -23,7 +23,8 @@ _DECIMAL_PLACES = 3
 class BuiltIn:
     """Base of the built-in mitigations: the dataclass's fields are the parameters."""
 
-    name: ClassVar[str]
+    strategy: ClassVar[str]
+    """The strategy's name."""
 
     @property
     def parameters(self) -> dict[str, Value]:
@@ -36,7 +37,7 @@ class BuiltIn:
 class Off(BuiltIn):
     """Nothing is edited; stands alone."""
 
-    name = "off"
+    strategy = "off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class System(BuiltIn):
         preset: A text that ships with unhitch.
     """
 
-    name = "system"
+    strategy = "system"
     mode: Literal["replace", "drop", "prepend", "append"] = "replace"
     text: str | None = None
     preset: Literal["neutral", "tutor", "reference", "empty"] | None = None
@@ -66,7 +67,7 @@ class Recase(BuiltIn):
         seed: Keys the draw, 0 to 999,999,999,999,999; None lets the session key it.
     """
 
-    name = "recase"
+    strategy = "recase"
     mode: Literal["swap", "upper", "lower", "title"] = "swap"
     letters: int | None = None
     protect: Literal["special", "header"] = "special"
@@ -84,7 +85,7 @@ class Respace(BuiltIn):
         seed: Keys the draw, 0 to 999,999,999,999,999; None lets the session key it.
     """
 
-    name = "respace"
+    strategy = "respace"
     edits: int = 10
     kinds: Literal["all", "spaces", "newlines", "punctuation"] = "all"
     protect: Literal["special", "header"] = "special"
@@ -104,7 +105,7 @@ class Perturb(BuiltIn):
         seed: Keys the draw, 0 to 999,999,999,999,999; None lets the session key it.
     """
 
-    name = "perturb"
+    strategy = "perturb"
     edits: int = 10
     neighbours: int = 5
     metric: Literal["cosine", "dot"] = "cosine"
@@ -117,7 +118,7 @@ class Perturb(BuiltIn):
 class Bare(BuiltIn):
     """The template's default prefix is dropped."""
 
-    name = "bare"
+    strategy = "bare"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,34 +146,77 @@ class ServedState(BuiltIn):
 class PrefixState(ServedState):
     """The prefix's K/V are served from a state."""
 
-    name = "prefix-state"
+    strategy = "prefix-state"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PostfixState(ServedState):
     """The K/V of the template's text behind the user's words are."""
 
-    name = "postfix-state"
+    strategy = "postfix-state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(BuiltIn):
+    """One variant of a pool that was vetted on the served model; the receipt names the variant's own steps.
+
+    Args:
+        name: The pool's name, 1 to 64 characters.
+        index: Which of its variants, counted from 0; None draws one.
+        seed: Keys the draw, 0 to 999,999,999,999,999; None lets the session key it. Not beside `index`.
+    """
+
+    strategy = "pool"
+    name: str
+    index: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOf(BuiltIn):
+    """Several draws of the mitigations that follow are answered, and the operator's scorer chooses the answer.
+
+    Stands first, as in `extra_headers(BestOf(n=4), Perturb())`; answers are whole (no `stream`, one choice). The
+    receipt names the steps of the answer chosen: `require(answer, "perturb")`, and `receipt(answer).tried`.
+
+    Args:
+        n: How many draws, 2 to 16.
+    """
+
+    strategy = "best-of"
+    n: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(BuiltIn):
+    """The strategy with the best scorecard on the served model, which the receipt names.
+
+    Args:
+        seed: Keys the draw, 0 to 999,999,999,999,999; None lets the session key it.
+    """
+
+    strategy = "auto"
+    seed: int | None = None
 
 
 class Mitigation:
     """A strategy of a plug-in, or a built-in one whose parameters come from elsewhere.
 
     Args:
-        name: The strategy's name.
+        strategy: The strategy's name.
         parameters: Its parameters; decimals with at most three places.
     """
 
-    __slots__ = ("_name", "_parameters")
+    __slots__ = ("_parameters", "_strategy")
 
-    def __init__(self, name: str, /, **parameters: Value) -> None:
-        self._name = name
+    def __init__(self, strategy: str, /, **parameters: Value) -> None:
+        self._strategy = strategy
         self._parameters = parameters
 
     @property
-    def name(self) -> str:
+    def strategy(self) -> str:
         """The strategy's name."""
-        return self._name
+        return self._strategy
 
     @property
     def parameters(self) -> dict[str, Value]:
@@ -180,14 +224,14 @@ class Mitigation:
         return dict(self._parameters)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mitigation) and (self.name, self.parameters) == (other.name, other.parameters)
+        return isinstance(other, Mitigation) and (self.strategy, self.parameters) == (other.strategy, other.parameters)
 
     def __hash__(self) -> int:
-        return hash((self._name, frozenset(self._parameters.items())))
+        return hash((self._strategy, frozenset(self._parameters.items())))
 
     def __repr__(self) -> str:
         given = "".join(f", {key}={value!r}" for key, value in self._parameters.items())
-        return f"Mitigation({self._name!r}{given})"
+        return f"Mitigation({self._strategy!r}{given})"
 
 
 Asking: TypeAlias = BuiltIn | Mitigation | Applied | str
@@ -227,7 +271,7 @@ def _entries(asking: Asking) -> tuple[Applied, ...]:
         return (asking,)
     if isinstance(asking, str):
         return tuple(_entry(asked.name, dict(asked.parameters)) for asked in headers.parse_mitigation(asking))
-    return (_entry(asking.name, asking.parameters),)
+    return (_entry(asking.strategy, asking.parameters),)
 
 
 def _entry(name: str, parameters: dict[str, Value]) -> Applied:

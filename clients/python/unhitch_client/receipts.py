@@ -52,6 +52,11 @@ class Receipt:
         model: The model's name as it was asked for.
         duration_milliseconds: Time spent in the proxy, at least 0.
         states: SHA-256 of the files of the states that gave K/V, 32 bytes each, in the order of their positions.
+        pool: SHA-256 of the variants of the pool that one was drawn from, 32 bytes.
+        scorecard: SHA-256 of the scorecard that the strategy was chosen by, 32 bytes.
+        tried: How many answers were generated to return the best of them.
+        score: What the scorer gave the one that was returned, from 0 to 100; None where it gave no number.
+        generated: How many tokens were generated for all of them; the completion's own usage counts the best one's.
     """
 
     applied: tuple[Applied, ...]
@@ -61,6 +66,11 @@ class Receipt:
     model: str | None = None
     duration_milliseconds: float | None = None
     states: tuple[bytes, ...] = ()
+    pool: bytes | None = None
+    scorecard: bytes | None = None
+    tried: int | None = None
+    score: float | None = None
+    generated: int | None = None
 
     @property
     def mitigated(self) -> bool:
@@ -90,6 +100,11 @@ def receipt(answer: Answer) -> Receipt:
         model=None if (model := digests.get("model")) is None else str(model),
         duration_milliseconds=_duration(found.get(SERVER_TIMING.lower(), "")),
         states=_states(digests),
+        pool=_bytes(digests, "pool"),
+        scorecard=_bytes(digests, "scorecard"),
+        tried=_count(digests.get("tried")),
+        score=None if (score := digests.get("score")) is None else _number(str(score)),
+        generated=_count(digests.get("generated")),
     )
 
 
@@ -155,7 +170,7 @@ def _entry(asked: Asked) -> Applied:
     return Applied(asked.name, rest, version=_count(version), tokens=_count(tokens))
 
 
-def _count(value: Value | None) -> int | None:
+def _count(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unhitch.errors import MitigationUnavailable
 
 if TYPE_CHECKING:
+    from unhitch.evidence.view import View
     from unhitch.rendering.checkpoint import Checkpoint
     from unhitch.rendering.conversation import Conversation
     from unhitch.states.patch import Patch
@@ -52,6 +53,7 @@ class Prompt:
         rewritten: Whether token ids were edited, so that rendering anew would lose an edit.
         patches: Positions whose K/V are served from states, in order; they lie in the prefix or in the postfix.
         shelf: The states that can be served; None where none can.
+        evidence: The scorecards and pools that are at hand, as they are for this model; None where there are none.
     """
 
     checkpoint: Checkpoint
@@ -65,6 +67,7 @@ class Prompt:
     rewritten: bool = False
     patches: tuple[Patch, ...] = ()
     shelf: Shelf | None = None
+    evidence: View | None = None
 
     @property
     def token_ids(self) -> tuple[int, ...]:

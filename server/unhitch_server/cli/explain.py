@@ -34,6 +34,7 @@ def explain(
         Path | None,
         typer.Option(envvar="UNHITCH_STATES", metavar="DIR", help="Folder that strategies find their states in."),
     ] = None,
+    evidence: options.Evidence = None,
     allow_plugin: options.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what /unhitch/v1/explain answers.")] = False,
 ) -> None:
@@ -46,6 +47,7 @@ def explain(
     from unhitch.rendering.checkpoint import Checkpoint
     from unhitch.rendering.conversation import Conversation
     from unhitch_server.chat import ChatRequest
+    from unhitch_server.cli.evidence import view_of
     from unhitch_server.control.explain import explanation
     from unhitch_server.policy import Decision
     from unhitch_server.states.folder import shelf_of
@@ -55,22 +57,32 @@ def explain(
     messages = [{"role": "system", "content": system}] if system is not None else []
     body = {"model": name, "messages": [*messages, {"role": "user", "content": query}]}
     checkpoint = Checkpoint.open(what.model)
-    steps = Registry.load(allow_plugin or ()).bind(wire.parse_mitigation(mitigation))
+    registry = Registry.load(allow_plugin or ())
+    steps = registry.bind(wire.parse_mitigation(mitigation))
     chat = ChatRequest.parse(json.dumps(body).encode("utf-8"))
     conversation = Conversation.from_body(body, content_format=checkpoint.content_format)
     shelf = None if states is None else shelf_of(states, what)
+    view = None if evidence is None else view_of(evidence, registry, what, name, checkpoint)
+    decision = Decision(steps, session, view)
     try:
-        mitigated = chat.edit(checkpoint, Decision(steps, session), conversation, shelf)
+        mitigated = chat.edit(checkpoint, decision, conversation, shelf)
     except StateMissing as missing:
         if shelf is not None:
             raise
         raise missing.because("Name the folder of states with --states.") from None
-    found = explanation(name, mitigated)
+    found = explanation(name, mitigated, None if view is None or decision.off else view.evidence(steps))
     console = Console()
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     console.print(f"applied: {found['applied']}", highlight=False, markup=False, soft_wrap=True)
+    if found["evidence"] is not None:
+        console.print(
+            f"evidence: {found['evidence']['status']}: {found['evidence']['sentence']}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(_table(found["before"], found["after"]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,6 +61,37 @@ States = Annotated[
         help="Folder of prefix states: loads unhitch's connector into vLLM, for prefix-state and postfix-state.",
     ),
 ]
+Scorer = Annotated[
+    str | None,
+    typer.Option(
+        envvar="UNHITCH_SCORER",
+        metavar="NAME",
+        help="The judge that chooses between answers for best-of: exact, rated, or an installed one of a third party. "
+        "The key for its endpoint stands in UNHITCH_SCORER_API_KEY.",
+    ),
+]
+ScorerUrl = Annotated[
+    str | None, typer.Option(envvar="UNHITCH_SCORER_URL", help="The OpenAI-compatible endpoint that the scorer asks.")
+]
+ScorerModel = Annotated[
+    str | None, typer.Option(envvar="UNHITCH_SCORER_MODEL", help="The model that the scorer asks there.")
+]
+Evidence = Annotated[
+    list[Path] | None,
+    typer.Option(
+        envvar="UNHITCH_EVIDENCE",
+        metavar="DIR",
+        help="Folder of scorecards and pools, as `unhitch validate` and `unhitch tune` write them. Can be repeated.",
+    ),
+]
+RequireValidated = Annotated[
+    Literal["no", "mark", "refuse"],
+    typer.Option(
+        envvar="UNHITCH_REQUIRE_VALIDATED",
+        help="mark: mitigated answers say in Unhitch-Evidence whether a scorecard that holds for the model passes. "
+        "refuse: requests without one are refused.",
+    ),
+]
 MaxBodyBytes = Annotated[
     int, typer.Option(envvar="UNHITCH_MAX_BODY_BYTES", min=1, help="Largest request body in bytes.")
 ]
@@ -82,6 +114,17 @@ def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
             raise InvalidRequest(f"{option} names {name!r} twice")
         found[name] = rest
     return found
+
+
+def folders(evidence: Sequence[Path] | None) -> tuple[str, ...]:
+    """The folders of evidence, as settings have them."""
+    return tuple(map(str, evidence or ()))
+
+
+def scorer_settings(name: str | None, url: str | None, model: str | None) -> dict[str, str | None]:
+    """The settings of the scorer; its key comes from the environment alone, so that no list of processes shows it."""
+    key = os.environ.get("UNHITCH_SCORER_API_KEY") or None
+    return {"scorer": name, "scorer_url": url, "scorer_model": model, "scorer_api_key": key}
 
 
 def template_kwargs(value: str) -> dict[str, Any]:

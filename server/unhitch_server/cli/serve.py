@@ -34,6 +34,11 @@ def serve(
         typer.Option(envvar="UNHITCH_UPSTREAM_API_KEY", help="vLLM's --api-key, for the proxy's own probes."),
     ] = None,
     allow_plugin: options.Plugins = None,
+    evidence: options.Evidence = None,
+    require_validated: options.RequireValidated = "no",
+    scorer: options.Scorer = None,
+    scorer_url: options.ScorerUrl = None,
+    scorer_model: options.ScorerModel = None,
     max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
     log_level: options.LogLevel = "info",
 ) -> None:
@@ -50,7 +55,10 @@ def serve(
         exclude_tools_when_tool_choice_none=exclude_tools_when_tool_choice_none,
         chat_template_kwargs=options.template_kwargs(default_chat_template_kwargs),
         allow_plugins=tuple(allow_plugin or ()),
+        evidence=options.folders(evidence),
+        require_validated=require_validated,
         max_body_bytes=max_body_bytes,
+        **options.scorer_settings(scorer, scorer_url, scorer_model),
     )
     proxy = serving.server(config, host=host, port=port, log_level=log_level)
     serving.run(serving.serve_alone(proxy), proxy)

@@ -38,6 +38,11 @@ def up(
     mitigation: options.Mitigation = "off",
     policy: options.Policies = None,
     allow_plugin: options.Plugins = None,
+    evidence: options.Evidence = None,
+    require_validated: options.RequireValidated = "no",
+    scorer: options.Scorer = None,
+    scorer_url: options.ScorerUrl = None,
+    scorer_model: options.ScorerModel = None,
     max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
     log_level: options.LogLevel = "warning",
 ) -> None:
@@ -56,7 +61,10 @@ def up(
         exclude_tools_when_tool_choice_none=exclude_tools_when_tool_choice_none,
         chat_template_kwargs=options.template_kwargs(default_chat_template_kwargs),
         allow_plugins=tuple(allow_plugin or ()),
+        evidence=options.folders(evidence),
+        require_validated=require_validated,
         max_body_bytes=max_body_bytes,
+        **options.scorer_settings(scorer, scorer_url, scorer_model),
     )
     proxy = serving.server(config, host=host, port=port, log_level=log_level)
     template = ["--default-chat-template-kwargs", default_chat_template_kwargs]

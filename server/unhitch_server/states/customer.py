@@ -1,4 +1,4 @@
-"""A served model that states are asked for, and the command that makes one which it misses."""
+"""A served model, what identifies it, and the command that makes a state which it misses."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import shlex
 from dataclasses import dataclass
 
 from unhitch.errors import StateMissing
+from unhitch.evidence.identity import ModelIdentity
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch_server.config import Config
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A served model that states are asked for.
+    """A served model whose mitigation has been seen to work.
 
     Args:
         name: Its served name.
         checkpoint: Its tokenizer and template; an adapter has those of its base.
         root: Where its own weights lie, as the engine says.
         base: The served name of what it sits on, where it is an adapter.
+        identity: Digests of its files; None where they cannot be read where the proxy runs.
+        unidentified: Why they cannot.
     """
 
     name: str
     checkpoint: Checkpoint
     root: str
     base: str | None = None
+    identity: ModelIdentity | None = None
+    unidentified: str = ""
 
     def command(self, missing: StateMissing, folder: str, config: Config) -> str:
         """A sentence with the command that makes what is missing; none where no command can, or where it is there.

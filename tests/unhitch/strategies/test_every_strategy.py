@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cards import stocked
+from tests.evidence import informed
 from tests.templates.checkpoints import NAMES, source
 from tests.unhitch.conftest import QUERY, PromptOf
 from unhitch.draw import Draw
@@ -24,10 +25,12 @@ from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.prompt import Prompt
 
 REGISTRY = Registry.load()
-REQUESTS = {"off": "off", "system": "system;preset=neutral"} | {
-    name: name for name in REGISTRY.names if name not in ("off", "system")
-}
+EDITING = tuple(name for name in REGISTRY.names if name != "best-of")
+"""`best-of` edits no prompt: it is a choice between answers."""
+REQUESTS = {name: name for name in EDITING} | {"system": "system;preset=neutral", "pool": "pool;name=vetted"}
 ON_TOKENS = {name: line for name, line in REQUESTS.items() if not name.endswith("-state")}
+ALONE = {name: line for name, line in ON_TOKENS.items() if name not in ("pool", "auto")}
+"""Those that need neither states nor evidence."""
 UNAVAILABLE = {"system": ("mistral",), "recase": ("mistral",), "bare": ("chatml", "qwen3", "mistral", "gemma")}
 """Templates on which a strategy has nothing to edit, or no place for it."""
 QUERIES = [
@@ -42,10 +45,10 @@ QUERIES = [
 
 @pytest.fixture
 def prompt_of(prompt_of: PromptOf) -> PromptOf:
-    """Prompts whose own spans can be served from states."""
+    """Prompts whose own spans can be served from states, and whose model has a pool and a scorecard."""
 
     def rendered(*template: str, **body: Any) -> Prompt:
-        return stocked(prompt_of(*template, **body))
+        return informed(stocked(prompt_of(*template, **body)))
 
     return rendered
 
@@ -55,7 +58,7 @@ def applied(prompt: Prompt, line: str, seed: int = 11) -> Mitigated:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-@pytest.mark.parametrize("name", REGISTRY.names)
+@pytest.mark.parametrize("name", EDITING)
 def test_the_users_words_are_untouched(prompt_of: PromptOf, name: str, query: str) -> None:
     prompt = prompt_of(query=query)
     result = applied(prompt, REQUESTS[name])
@@ -63,7 +66,7 @@ def test_the_users_words_are_untouched(prompt_of: PromptOf, name: str, query: st
     assert (result.after == prompt) == (name == "off")
 
 
-@pytest.mark.parametrize("name", REGISTRY.names)
+@pytest.mark.parametrize("name", EDITING)
 def test_all_turns_from_the_first_to_the_last_question_are_untouched(prompt_of: PromptOf, name: str) -> None:
     turns = [("user", "One?"), ("assistant", "Two."), ("user", "Three?")]
     prompt = prompt_of(messages=[{"role": role, "content": content} for role, content in turns])
@@ -73,7 +76,7 @@ def test_all_turns_from_the_first_to_the_last_question_are_untouched(prompt_of: 
 
 
 @pytest.mark.parametrize("template", NAMES)
-@pytest.mark.parametrize("name", REGISTRY.names)
+@pytest.mark.parametrize("name", EDITING)
 def test_on_each_template_the_edit_is_made_or_said_to_be_unavailable(
     prompt_of: PromptOf, name: str, template: str
 ) -> None:
@@ -89,7 +92,7 @@ def test_on_each_template_the_edit_is_made_or_said_to_be_unavailable(
 
 
 @pytest.mark.parametrize("template", ["qwen25", "llama31"])
-@pytest.mark.parametrize("name", REGISTRY.names)
+@pytest.mark.parametrize("name", EDITING)
 def test_what_was_applied_redoes_the_same_ids(prompt_of: PromptOf, name: str, template: str) -> None:
     prompt = prompt_of(template)
     first = applied(prompt, REQUESTS[name])
@@ -99,14 +102,14 @@ def test_what_was_applied_redoes_the_same_ids(prompt_of: PromptOf, name: str, te
     assert again.applied == first.applied
 
 
-@pytest.mark.parametrize("name", REGISTRY.names)
+@pytest.mark.parametrize("name", EDITING)
 def test_the_user_header_keeps_its_place_before_the_query(prompt_of: PromptOf, name: str) -> None:
     after = applied(prompt_of(), REQUESTS[name]).after
     assert after.user_header.stop == len(after.prefix)
     assert 0 < len(after.user_header) < 10
 
 
-@pytest.mark.parametrize("name", [name for name in REGISTRY.names if name != "system"])
+@pytest.mark.parametrize("name", [name for name in REGISTRY.names if name not in ("system", "pool")])
 def test_the_defaults_are_valid(name: str) -> None:
     parameters = REGISTRY.get(name).parameters()
     assert type(parameters).model_validate(parameters.model_dump()) == parameters
@@ -154,14 +157,14 @@ print(json.dumps([mitigate(prompt, registry.bind(parse_mitigation(x)), Draw(11))
 def test_another_process_gives_the_same_ids(
     prompt_of: PromptOf, small_checkpoints: dict[str, Checkpoint], checkpoint_folder: Path, tmp_path: Path
 ) -> None:
-    expected = [list(applied(prompt_of(), line).after.token_ids) for line in ON_TOKENS.values()]
+    expected = [list(applied(prompt_of(), line).after.token_ids) for line in ALONE.values()]
     environment = os.environ | {
         "PYTHONHASHSEED": "4242",
         "PYTHONPATH": os.pathsep.join(sys.path),
         "UNHITCH_CACHE": str(tmp_path),
     }
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(checkpoint_folder), source("qwen25"), QUERY, *ON_TOKENS.values()],
+        [sys.executable, "-c", SCRIPT, str(checkpoint_folder), source("qwen25"), QUERY, *ALONE.values()],
         env=environment,
         capture_output=True,
         text=True,
