@@ -1,0 +1,1 @@
+"""Finds out whether a model is misaligned, what carries it, and whether a strategy takes it off without harm."""

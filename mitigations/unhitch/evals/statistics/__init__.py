@@ -1,0 +1,1 @@
+"""Rates, paired differences and verdicts, from answers that come in clusters."""
