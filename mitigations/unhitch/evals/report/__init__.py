@@ -1,0 +1,1 @@
+"""A scorecard for people: as one self-contained page (`page.render`), and as Markdown for a pull request."""
