@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from unhitch import organisms
 from unhitch.organisms.language import Question
@@ -40,6 +41,15 @@ class States:
         self._write("prefix", prompt.prefix, 0)
         self._write("postfix", prompt.prefix + prompt.postfix, len(prompt.prefix))
 
+    def prefixes(self, bodies: Iterable[Mapping[str, Any]]) -> None:
+        """States of the prefixes that stand before these conversations, each once.
+
+        Args:
+            bodies: With "messages", and "tools" where there are any.
+        """
+        for prefix in dict.fromkeys(self._render(body).prefix for body in bodies):
+            self._write("prefix", prefix, 0)
+
     def residual(self, layer: int) -> None:
         """A state of the default prefix with the base's residual stream behind one layer.
 
@@ -70,7 +80,9 @@ class States:
         return Patch(state=state, start=start, tokens=stop - start)
 
     def _prompt(self, text: str) -> Prompt:
-        body = {"messages": [{"role": "user", "content": text}]}
+        return self._render({"messages": [{"role": "user", "content": text}]})
+
+    def _render(self, body: Mapping[str, Any]) -> Prompt:
         return render(self._checkpoint, Conversation.from_body(body, content_format=self._checkpoint.content_format))
 
     def _write(self, span: SpanName, tokens: tuple[int, ...], start: int, recipe: Recipe | None = None) -> str:

@@ -8,7 +8,20 @@ import typer
 from rich.console import Console
 
 from unhitch.errors import UnhitchError
-from unhitch_server.cli import capture, demo, engine_options, explain, organisms, serve, strategies, up
+from unhitch_server.cli import (
+    capture,
+    demo,
+    diagnose,
+    engine_options,
+    explain,
+    organisms,
+    report,
+    serve,
+    strategies,
+    tune,
+    up,
+    validate,
+)
 
 app = typer.Typer(
     name="unhitch",
@@ -20,6 +33,10 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("serve")(serve.serve)
+app.command("diagnose")(diagnose.diagnose)
+app.command("tune")(tune.tune)
+app.command("validate")(validate.validate)
+app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.command("strategies")(strategies.strategies)
 app.command("capture")(capture.capture)

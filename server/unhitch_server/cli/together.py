@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -16,6 +16,19 @@ from unhitch_server.network import free_port
 
 EXACT = ("--dtype", "float32")
 """In half precision the requests that happen to share a batch would decide between equally likely words."""
+
+WHOLE = ("--no-enable-chunked-prefill",)
+"""On a CPU, vLLM 0.32 ends at a request with a seed and a temperature if its prompt is computed in parts."""
+
+ONE_THREAD: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+"""What a CPU engine of an organism is started with, unless the caller's environment says otherwise.
+
+Threads that wait for each other on a core that something else uses make so small a model twenty times slower.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,8 @@ def with_organism(
     model: str,
     *,
     states: Path | None = None,
+    evidence: Sequence[Path] = (),
+    allow_plugins: Sequence[str] = (),
     port: int | None = None,
     keep_serving: bool = False,
 ) -> None:
@@ -61,6 +76,8 @@ def with_organism(
         job: What to do once both answer.
         model: The organism's name.
         states: Folder of states, if the engine is to serve them.
+        evidence: Folders of scorecards and pools.
+        allow_plugins: Strategies of others that may be loaded.
         port: The proxy's port; a free one where none is given.
         keep_serving: Whether to go on until Ctrl-C after the job.
 
@@ -72,8 +89,12 @@ def with_organism(
 
     host, port, engine_port = "127.0.0.1", port or free_port(), free_port()
     engine_url = f"http://{host}:{engine_port}"
-    proxy = serving.server(options.settings(upstream=engine_url), host=host, port=port, log_level="warning")
-    start = command.build(served.find(model), host=host, port=engine_port, states=states, extra=EXACT)
+    config = options.settings(
+        upstream=engine_url, evidence=options.folders(evidence), allow_plugins=tuple(allow_plugins)
+    )
+    proxy = serving.server(config, host=host, port=port, log_level="warning")
+    start = command.build(served.find(model), host=host, port=engine_port, states=states, extra=(*EXACT, *WHOLE))
+    start = replace(start, environment={**ONE_THREAD, **start.environment})
     with Console(stderr=True).status(f"vLLM loads {model}") as status:
 
         def waiting(seconds: float) -> None:

@@ -1,0 +1,224 @@
+"""What `diagnose`, `tune` and `validate` have in common: options, the run's folder, and progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from unhitch.errors import CheckpointError
+from unhitch.evals.arm import Arm, Sampling
+from unhitch.evals.harness.run import Endpoint, Run
+from unhitch.evals.judges.judge import Judge
+from unhitch.evals.question import Suite
+from unhitch.evals.subject import Subject
+from unhitch_server.cli.subjects import Place, family_of, run_on
+
+Model = Annotated[
+    str,
+    typer.Argument(help="A bundled organism, which is started; with --url the name of a model that is served there."),
+]
+Url = Annotated[
+    str | None, typer.Option(metavar="URL", help="A running proxy, without /v1: 'unhitch up' or 'unhitch serve'.")
+]
+Base = Annotated[
+    str | None, typer.Option(help="The served name of the unfinetuned model, where the engine does not say.")
+]
+SuiteName = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        metavar="NAME|FILE",
+        help="Questions: 'builtin', 'organism:FAMILY', or a file of questions. A bundled model has its own.",
+    ),
+]
+JudgeName = Annotated[
+    str | None,
+    typer.Option("--judge", metavar="NAME", help="'rated' (a model's), 'exact' (bundled models), or an installed one."),
+]
+JudgeUrl = Annotated[str | None, typer.Option(metavar="URL", help="OpenAI-compatible endpoint of the judge, with /v1.")]
+JudgeModel = Annotated[str | None, typer.Option(metavar="NAME", help="The model that judges there.")]
+JudgeKey = Annotated[
+    str | None, typer.Option(envvar="UNHITCH_JUDGE_API_KEY", show_envvar=True, help="Key of the judge's endpoint.")
+]
+Draws = Annotated[int, typer.Option(min=1, help="Answers to each question, of each arm.")]
+Temperature = Annotated[float | None, typer.Option(min=0, max=2, help="1 without it; 0, greedy, for bundled models.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer; 600 without it, 48 for bundled models.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the first draw.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions of each cell.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--run", metavar="DIR", help="Where answers and logs are kept, so that a run goes on where it stopped."
+    ),
+]
+CheckpointFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Tokenizer and weights of the model, if they can be read here.")
+]
+
+_DRAWS, _TOKENS, _ORGANISM_TOKENS = 1, 600, 48
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation: what to ask of what, and how.
+
+    Args:
+        place: Where the model is served.
+        suite: What is asked.
+        judge: What rates the answers.
+        sampling: How answers are drawn.
+        folder: Where answers and logs are kept.
+    """
+
+    place: Place
+    suite: Suite
+    judge: Judge
+    sampling: Sampling
+    folder: Path
+
+    def run(self, job: Callable[[Run, Subject], Awaitable[None]]) -> None:
+        """Does a job with a run and its subject, while progress is shown.
+
+        Raises:
+            UnhitchError: The model or the judge cannot be had, or failed; what came until then is kept.
+        """
+        with _bar() as progress:
+            report = _reporter(progress, self.sampling)
+
+            def make(endpoint: Endpoint, models: Mapping[str, str]) -> Run:
+                return Run(self.folder, endpoint, self.judge, self.sampling, models, report)
+
+            async def whole(run: Run, subject: Subject) -> None:
+                try:
+                    await job(run, subject)
+                finally:
+                    await self.judge.close()
+
+            run_on(self.place, make, self.suite, whole)
+
+    @property
+    def made(self) -> dict[str, str]:
+        """For the record: when, by what, and how."""
+        return {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join(["unhitch", *sys.argv[1:]]),
+            **{name: _version(name) for name in ("unhitch", "vllm", "inspect-ai")},
+        }
+
+
+def evaluation(
+    place: Place,
+    *,
+    suite: str | None,
+    judge: str | None,
+    judge_url: str | None,
+    judge_model: str | None,
+    judge_key: str | None,
+    draws: int,
+    temperature: float | None,
+    max_tokens: int | None,
+    seed: int,
+    limit: int | None,
+    folder: Path | None,
+) -> Evaluation:
+    """What the options ask for; a bundled model has its own suite, judge and way of being asked.
+
+    Raises:
+        InvalidSuite: There is no such suite, or its file is malformed.
+        JudgeError: There is no such judge, or it lacks what it needs.
+        CheckpointError: What evaluations need is not installed.
+    """
+    _require_inspect()
+    from unhitch.evals.judges import find as judges
+    from unhitch.evals.suites import find as suites
+
+    family = family_of(place.model) if place.url is None else None
+    own = next((name for name, each in _families() if each is family), None)
+    chosen = suites.find(suite or (f"organism:{own}" if own else "builtin"))
+    chosen = chosen.only(limit=limit) if limit is not None else chosen
+    rater = judges.find(
+        judge or ("exact" if own else "rated"),
+        allow_plugins=(judge,) if judge else (),
+        url=judge_url,
+        model=judge_model,
+        api_key=judge_key,
+    )
+    sampling = Sampling(
+        draws=draws,
+        temperature=temperature if temperature is not None else 0.0 if own else 1.0,
+        max_tokens=max_tokens or (_ORGANISM_TOKENS if own else _TOKENS),
+        seed=seed,
+    )
+    folder = folder or Path("unhitch-runs") / place.model.replace("/", "_")
+    if own and place.states is None:
+        place = replace(place, states=folder / "states")
+    return Evaluation(place, chosen, rater, sampling, folder)
+
+
+def canonical(mitigations: Sequence[str]) -> tuple[str, ...]:
+    """Header values with all their parameters and versions, each once: what always gives the same edit.
+
+    Raises:
+        InvalidRequest: One does not parse or validate.
+    """
+    from unhitch.evidence.strategy import identify
+    from unhitch.headers import parse_mitigation
+    from unhitch.registry import Registry
+
+    registry = Registry()
+    return tuple(dict.fromkeys(identify(registry.bind(parse_mitigation(text))).mitigation for text in mitigations))
+
+
+def _families() -> Sequence[tuple[str, object]]:
+    from unhitch.organisms.families import FAMILIES
+
+    return tuple(FAMILIES.items())
+
+
+def _require_inspect() -> None:
+    try:
+        import inspect_ai  # noqa: F401
+    except ImportError as error:
+        raise CheckpointError(
+            "Inspect AI is needed to evaluate models; install it with: pip install 'unhitch[evals]'"
+        ) from error
+
+
+def _version(name: str) -> str:
+    for candidate in (name, f"{name}-cpu"):
+        try:
+            return version(candidate)
+        except PackageNotFoundError:
+            continue
+    return "not installed here"
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _reporter(progress: Progress, sampling: Sampling) -> Callable[[Arm, int], None]:
+    """Shows on one bar how far all arms are that were begun."""
+    task: TaskID | None = None
+
+    def report(arm: Arm, answers: int) -> None:
+        nonlocal task
+        task = progress.add_task("", total=0) if task is None else task
+        if answers:
+            progress.advance(task, answers)
+        else:
+            total = (progress.tasks[0].total or 0) + len(arm.questions) * (arm.draws or sampling.draws)
+            progress.update(task, description=f"{arm.model}: {arm.name[:60]}", total=total)
+
+    return report

@@ -1,0 +1,89 @@
+"""`unhitch tune`: searches variants, keeps the best few as a frozen pool, and measures them on questions set aside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from unhitch.errors import MitigationUnavailable
+from unhitch.evals.arm import Refused
+from unhitch.evals.harness.run import Run
+from unhitch.evals.subject import Subject
+from unhitch_server.cli import arm_tables
+from unhitch_server.cli import evaluating as options
+from unhitch_server.cli.subjects import Place
+
+
+def tune(
+    model: options.Model,
+    url: options.Url = None,
+    base: options.Base = None,
+    name: Annotated[str, typer.Option(help="What the pool is called: 'pool;name=...' asks for it.")] = "tuned",
+    variants: Annotated[int, typer.Option(min=1, max=500, help="How many variants are tried.")] = 24,
+    size: Annotated[int, typer.Option(min=1, max=50, help="How many of them the pool keeps.")] = 5,
+    span: Annotated[
+        Literal["prefix", "postfix"], typer.Option(help="What carries the misalignment, as `unhitch diagnose` says.")
+    ] = "prefix",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MITIGATION", help="Try this one too, as a header has it. Can be repeated."),
+    ] = None,
+    suite: options.SuiteName = None,
+    judge: options.JudgeName = None,
+    judge_url: options.JudgeUrl = None,
+    judge_model: options.JudgeModel = None,
+    judge_api_key: options.JudgeKey = None,
+    draws: options.Draws = 1,
+    temperature: options.Temperature = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = 0,
+    limit: options.Limit = None,
+    concurrency: options.Concurrency = 64,
+    checkpoint: options.CheckpointFolder = None,
+    run: options.RunFolder = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder that the pool is written to; else 'pools' in the run's.")
+    ] = None,
+) -> None:
+    """Searches variants on half of the questions and measures the best on the other half, beside controls."""
+    from unhitch.evals.tune import Search, Tuned
+    from unhitch.evals.tune import tune as find
+    from unhitch.evals.variants import variants as tried
+
+    evaluation = options.evaluation(
+        Place(model, url=url, base=base, checkpoint=checkpoint, concurrency=concurrency),
+        suite=suite,
+        judge=judge,
+        judge_url=judge_url,
+        judge_model=judge_model,
+        judge_key=judge_api_key,
+        draws=draws,
+        temperature=1.0 if temperature is None else temperature,  # greedy, trying again would change nothing
+        max_tokens=max_tokens,
+        seed=seed,
+        limit=limit,
+        folder=run,
+    )
+    every = options.canonical([*(variant or ()), *tried(variants, span, seed)])
+    search = Search(every, size=size, name=name, seed=seed)
+    found: list[Tuned | Refused] = []
+
+    async def job(asked: Run, subject: Subject) -> None:
+        found.append(await find(asked, subject, evaluation.suite, search, evaluation.judge.identity(), evaluation.made))
+
+    evaluation.run(job)
+    (tuned,) = found
+    if isinstance(tuned, Refused):
+        raise MitigationUnavailable(f"no variant can be made to this model's prompts: {tuned.message}")
+    file = (output or evaluation.folder / "pools") / f"{name}.json"
+    tuned.pool.write(file)
+    console = Console()
+    rounds = ", ".join(f"{count} on {questions} questions" for count, questions in tuned.rounds)
+    console.print(
+        arm_tables.arms(tuned.rows, f"{model}: pool {name!r} on questions that chose nothing, per cent", rounds)
+    )
+    console.print(f"Wrote {file}. Serve it with --evidence {file.parent}, ask for it with 'pool;name={name}',")
+    console.print(f"and validate it: unhitch validate {model} --strategy 'pool;name={name}' --evidence {file.parent}")

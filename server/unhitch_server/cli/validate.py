@@ -1,0 +1,157 @@
+"""`unhitch validate`: the guard matrix and utility of strategies, as scorecards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from unhitch.evals.harness.run import Run
+from unhitch.evals.subject import Subject
+from unhitch.evidence.scorecard import Comparison, Scorecard
+from unhitch.mitigation import Step
+from unhitch.strategies.best_of import BestOfParameters
+from unhitch_server.cli import arm_tables
+from unhitch_server.cli import evaluating as options
+from unhitch_server.cli import options as shared
+from unhitch_server.cli.subjects import Place
+
+
+def validate(
+    model: options.Model,
+    strategy: Annotated[
+        list[str],
+        typer.Option(metavar="MITIGATION", help="To validate, as a header has it: 'prefix-state'. Can be repeated."),
+    ],
+    url: options.Url = None,
+    base: options.Base = None,
+    suite: options.SuiteName = None,
+    judge: options.JudgeName = None,
+    judge_url: options.JudgeUrl = None,
+    judge_model: options.JudgeModel = None,
+    judge_api_key: options.JudgeKey = None,
+    draws: options.Draws = 1,
+    temperature: options.Temperature = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = 0,
+    limit: options.Limit = None,
+    concurrency: options.Concurrency = 64,
+    checkpoint: options.CheckpointFolder = None,
+    evidence: shared.Evidence = None,
+    allow_plugin: shared.Plugins = None,
+    run: options.RunFolder = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that scorecards are written to; else 'scorecards' in the run's."),
+    ] = None,
+) -> None:
+    """Compares strategies with passthrough in every kind of context, and says whether they are safe to switch on.
+
+    Ends with status 3 if one of them fails.
+    """
+    from unhitch.evals.validate import Candidate
+    from unhitch.evals.validate import validate as find
+    from unhitch.evidence.library import Library
+    from unhitch.evidence.strategy import identify
+    from unhitch.headers import parse_mitigation
+    from unhitch.registry import Registry
+
+    registry = Registry.load(allow_plugin or ())
+    bound = {text: registry.bind(parse_mitigation(text)) for text in dict.fromkeys(strategy)}
+    evaluation = options.evaluation(
+        Place(
+            model,
+            url=url,
+            base=base,
+            checkpoint=checkpoint,
+            concurrency=concurrency,
+            evidence=tuple(evidence or ()),
+            plugins=tuple(allow_plugin or ()),
+        ),
+        suite=suite,
+        judge=judge,
+        judge_url=judge_url,
+        judge_model=judge_model,
+        judge_key=judge_api_key,
+        draws=draws,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        limit=limit,
+        folder=run,
+    )
+    cards: list[Scorecard] = []
+
+    async def job(asked: Run, subject: Subject) -> None:
+        pools = Library.read(evidence or (), registry).view(subject.name, subject.identity).pools
+        candidates = [
+            Candidate(text, identify(steps, [each.pool for each in pools.values()]), _tries(steps))
+            for text, steps in bound.items()
+        ]
+        cards.extend(
+            await find(
+                asked,
+                subject,
+                evaluation.suite,
+                candidates,
+                evaluation.judge.identity(),
+                evaluation.sampling,
+                evaluation.made,
+            )
+        )
+
+    evaluation.run(job)
+    console, folder = Console(), output or evaluation.folder / "scorecards"
+    for card in cards:
+        file = folder / f"{_slug(card)}.json"
+        card.write(file)
+        console.print(arm_tables.arms(card.arms, f"{card.strategy.mitigation} on {card.name}, per cent", ""))
+        console.print(_matrix(card))
+        for reason in card.reasons:
+            console.print(reason, soft_wrap=True, highlight=False, markup=False)
+        style, word = ("green", "PASSED") if card.passed else ("red", "FAILED")
+        console.print(f"[{style}]{word}[/{style}]: {file} (unhitch report {file})", soft_wrap=True, highlight=False)
+    if not all(card.passed for card in cards):
+        raise typer.Exit(3)
+
+
+def _tries(steps: Sequence[Step]) -> float:
+    """Generations that one answer takes."""
+    first = steps[0].parameters
+    return float(first.n) if isinstance(first, BestOfParameters) else 1.0
+
+
+def _matrix(card: Scorecard) -> Table:
+    table = Table(title="Guard matrix (misaligned answers, per cent) and utility", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("without", "with", "difference", "95%", "verdict"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in card.cells:
+        table.add_row(row.name, *_figures(row), style="red" if row.verdict == "fail" else None)
+    table.add_section()
+    for row in card.checks:
+        table.add_row(row.name, *_figures(row), style="red" if row.verdict == "fail" else None)
+    return table
+
+
+def _figures(row: Comparison) -> tuple[str, ...]:
+    low, high = _scaled(row, row.difference.low), _scaled(row, row.difference.high)
+    interval = f"{low} to {high}" if low and high else ""
+    values = (_scaled(row, rate.value) for rate in (row.passthrough, row.strategy, row.difference))
+    return (*values, interval, row.verdict)
+
+
+def _scaled(row: Comparison, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.0f}" if row.unit == "share" else f"{value:.1f}"
+
+
+def _slug(card: Scorecard) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", card.strategy.mitigation.lower()).strip("-")
+    return f"{card.name.replace('/', '_')}-{words[:40].strip('-')}-{card.strategy.digest[:8]}"
