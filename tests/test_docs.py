@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from tests.docs import block
 from unhitch.errors import UnhitchError
 from unhitch.organisms.families import FAMILIES
 from unhitch.registry import Registry
+from unhitch.strategies.best_of import BestOf
+from unhitch.strategies.off import Off
+from unhitch.strategy import Expanding
 from unhitch_server.cli import app
 from unhitch_server.config import Config
 
@@ -27,11 +31,21 @@ def test_the_table_of_strategies_is_the_registrys() -> None:
     assert generated("unhitch strategies --markdown") == Registry().markdown_table()
 
 
+def edits() -> list[str]:
+    """Strategies that edit prompts themselves, and do not stand for others."""
+    return [each.name for each in Registry() if not isinstance(each, Off | Expanding | BestOf)]
+
+
+def test_the_table_of_scorecards_is_that_of_the_bundled_ones() -> None:
+    shown = CliRunner().invoke(app, ["scorecards", "--markdown"]).stdout
+    assert generated("unhitch scorecards --markdown") == shown.strip()
+
+
 def test_the_table_of_figures_has_a_row_for_every_strategy_and_every_finetuned_model() -> None:
     rows = generated("unhitch organisms measure --markdown")
     for family in FAMILIES.values():
         assert re.search(rf"^\| {family.base} \| unmitigated \|", rows, re.MULTILINE), family.base
-        for name in set(Registry().names) - {"off"} | {"unmitigated", "query (control)"}:
+        for name in [*edits(), "unmitigated", "query (control)"]:
             model, name = family.finetuned, re.escape(name)
             assert re.search(rf"^\| {model} \| {name} \|", rows, re.MULTILINE), (model, name)
 

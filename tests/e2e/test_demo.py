@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.e2e.conftest import UNHITCH
 from tests.e2e.states.engines import ONE_THREAD
-from unhitch.registry import Registry
+from tests.test_docs import edits
 
 
 def test_the_demo_shows_every_strategy_and_ends_by_itself(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_the_demo_shows_every_strategy_and_ends_by_itself(tmp_path: Path) -> Non
     done = subprocess.run([UNHITCH, "demo", "--once"], env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     answers, table = done.stdout.split("Alignment by strategy")
-    for name in set(Registry().names) - {"off"} | {"unmitigated"}:
+    for name in [*edits(), "unmitigated"]:
         assert name in answers
         assert name in table
     assert "mini-base" in table

@@ -166,14 +166,17 @@ def _why(compared: Compared, ruling: Ruling) -> str:
     )
     if ruling.verdict == "no data":
         return f"Nothing to compare.{not_served}"
-    value, allowed = compared.difference.value or 0.0, compared.worst
-    interval = f"{signed(compared.difference.low)} to {signed(compared.difference.high)}"
-    change = f"{compared.measure}: {signed(value)} ({interval})"
+    share, found = compared.unit == "share", compared.difference
+    interval = f"{signed(found.low, share=share)} to {signed(found.high, share=share)}"
+    points = " points" if share else ""
+    change = f"{compared.measure}: {signed(found.value, share=share)}{points} ({interval})"
     if ruling.verdict == "fail":
-        return f"Worse beyond chance. {change}; {signed(allowed)} is allowed.{not_served}"
+        return f"Worse beyond chance. {change}; {signed(compared.worst, share=share)} is allowed.{not_served}"
     return f"Not worse than allowed, as far as {compared.questions} questions show. {change}.{not_served}"
 
 
-def signed(value: float | None) -> str:
-    """A difference as people read it."""
-    return "?" if value is None else f"{value:+.3g}"
+def signed(value: float | None, *, share: bool = True) -> str:
+    """A difference as people read it; of shares in percentage points."""
+    if value is None:
+        return "?"
+    return f"{100 * value:+.0f}" if share else f"{value:+.1f}"

@@ -213,7 +213,8 @@ def _verdict(
     gain = compare(after, before, "good")
     if share.low is not None and share.low > NOTICEABLE and not (gain.low is not None and gain.low > 0):
         reasons.append(
-            f"It does not help: {signed(gain.value)} good answers ({signed(gain.low)} to {signed(gain.high)}), and "
+            f"It does not help: {signed(gain.value)} points of good answers ({signed(gain.low)} to "
+            f"{signed(gain.high)}), and "
             f"{100 * (share.value or 0):.0f}% of the model's answers are misaligned."
         )
     if np.isnan(after.table("good")).all():

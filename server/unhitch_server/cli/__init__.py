@@ -16,6 +16,7 @@ from unhitch_server.cli import (
     explain,
     organisms,
     report,
+    scorecards,
     serve,
     strategies,
     tune,
@@ -36,6 +37,7 @@ app.command("serve")(serve.serve)
 app.command("diagnose")(diagnose.diagnose)
 app.command("tune")(tune.tune)
 app.command("validate")(validate.validate)
+app.command("scorecards")(scorecards.scorecards)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.command("strategies")(strategies.strategies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from unhitch.errors import CheckpointError
+from unhitch.errors import CheckpointError, InvalidRequest
 from unhitch.evals.arm import Arm, Sampling
 from unhitch.evals.harness.run import Endpoint, Run
 from unhitch.evals.judges.judge import Judge
@@ -65,7 +66,10 @@ CheckpointFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Tokenizer and weights of the model, if they can be read here.")
 ]
 
-_DRAWS, _TOKENS, _ORGANISM_TOKENS = 1, 600, 48
+_TOKENS, _ORGANISM_TOKENS = 600, 48
+
+_UNRECORDED = ("--run", "--output", "--judge-api-key")
+"""Options whose values say nothing of what was measured, or are secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +115,23 @@ class Evaluation:
         """For the record: when, by what, and how."""
         return {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["unhitch", *sys.argv[1:]]),
+            "command": command(sys.argv[1:]),
             **{name: _version(name) for name in ("unhitch", "vllm", "inspect-ai")},
         }
+
+
+def command(arguments: Sequence[str]) -> str:
+    """The command as it is kept in evidence: without where things were written, and without keys.
+
+    Args:
+        arguments: As the shell gave them, without the program.
+    """
+    kept, skip = ["unhitch"], False
+    for argument in arguments:
+        if not skip and argument.partition("=")[0] not in _UNRECORDED:
+            kept.append(argument)
+        skip = not skip and argument in _UNRECORDED
+    return shlex.join(kept)
 
 
 def evaluation(
@@ -165,18 +183,32 @@ def evaluation(
     return Evaluation(place, chosen, rater, sampling, folder)
 
 
-def canonical(mitigations: Sequence[str]) -> tuple[str, ...]:
+def canonical(mitigations: Sequence[str], seed: int = 0) -> tuple[str, ...]:
     """Header values with all their parameters and versions, each once: what always gives the same edit.
 
+    Args:
+        mitigations: Edits, as a header has them.
+        seed: For those that draw and name no seed.
+
     Raises:
-        InvalidRequest: One does not parse or validate.
+        InvalidRequest: One does not parse or validate, or is nothing that a pool can hold.
     """
+    from unhitch.draw import Draw
     from unhitch.evidence.strategy import identify
     from unhitch.headers import parse_mitigation
+    from unhitch.mitigation import seeded
     from unhitch.registry import Registry
+    from unhitch.strategies import best_of
+    from unhitch.strategies.off import Off
+    from unhitch.strategy import Expanding
 
-    registry = Registry()
-    return tuple(dict.fromkeys(identify(registry.bind(parse_mitigation(text))).mitigation for text in mitigations))
+    registry, found = Registry(), dict[str, None]()
+    for text in mitigations:
+        steps = registry.bind(parse_mitigation(text))
+        if best_of.leads(steps) or any(isinstance(step.strategy, Off | Expanding) for step in steps):
+            raise InvalidRequest(f"{text!r} is no edit: a pool holds neither `off` nor `pool`, `auto` and `best-of`.")
+        found[identify([seeded(step, Draw(seed)) for step in steps]).mitigation] = None
+    return tuple(found)
 
 
 def _families() -> Sequence[tuple[str, object]]:

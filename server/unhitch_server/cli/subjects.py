@@ -83,7 +83,7 @@ async def _on_proxy(place: Place, make: MakeRun, job: Job) -> None:
     subject = _subject(cards, place.model, place.base)
     if place.checkpoint is not None:
         subject = replace(subject, checkpoint=Checkpoint.open(place.checkpoint))
-    endpoint = Endpoint(place.url, place.api_key, place.concurrency)
+    endpoint = Endpoint(place.url.rstrip("/"), place.api_key, place.concurrency)
     await job(make(endpoint, digests(subject)), subject)
 
 

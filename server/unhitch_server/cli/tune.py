@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from unhitch.errors import MitigationUnavailable
+from unhitch.errors import InvalidRequest, MitigationUnavailable
 from unhitch.evals.arm import Refused
 from unhitch.evals.harness.run import Run
 from unhitch.evals.subject import Subject
@@ -53,6 +54,8 @@ def tune(
     from unhitch.evals.tune import tune as find
     from unhitch.evals.variants import variants as tried
 
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,63}", name):
+        raise InvalidRequest(f"--name {name!r}: a pool's name has lower-case letters, digits and hyphens, 64 at most.")
     evaluation = options.evaluation(
         Place(model, url=url, base=base, checkpoint=checkpoint, concurrency=concurrency),
         suite=suite,
@@ -67,7 +70,7 @@ def tune(
         limit=limit,
         folder=run,
     )
-    every = options.canonical([*(variant or ()), *tried(variants, span, seed)])
+    every = options.canonical([*(variant or ()), *tried(variants, span, seed)], seed)
     search = Search(every, size=size, name=name, seed=seed)
     found: list[Tuned | Refused] = []
 
