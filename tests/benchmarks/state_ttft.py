@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tests.benchmarks.random_weights import CONTEXT, VOCABULARY, write_model
 from unhitch.engine.command import build
 from unhitch.engine.connector.options import MEMORY_GIB
 from unhitch.engine.process import EngineProcess
 from unhitch.engine.served import Served
-from unhitch.organisms import path as organism
 from unhitch.states.file import StateHeader, path, read_header
 from unhitch.states.patch import FIELD, STATES_ROUTE
 from unhitch_server.network import free_port
@@ -39,7 +39,6 @@ PREFIXES = (30, 256, 300, 1000)
 """256 is two whole blocks: once they are cached, nothing of a patched prefix is left to write."""
 QUERY = 20
 """Tokens of the question behind the prefix."""
-VOCABULARY = 1024
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ def main(
 
 async def _measure(folder: Path, rounds: int, layers: int, hidden: int, *, markdown: bool) -> None:
     console, port = Console(stderr=True), free_port()
-    parameters = _write_model(folder / "model", layers, hidden)
+    parameters = write_model(folder / "model", layers, hidden)
     states = folder / "states"
     command = build(
         Served(str(folder / "model"), "model"),
         host="127.0.0.1",
         port=port,
         states=states,
-        extra=["--dtype", "float32", "--max-model-len", "2048"],
+        extra=["--dtype", "float32", "--max-model-len", str(CONTEXT)],
     )
     url = f"http://127.0.0.1:{port}"
     async with EngineProcess(command, url) as engine, httpx.AsyncClient(base_url=url, timeout=600) as client:
@@ -101,27 +100,6 @@ async def _measure(folder: Path, rounds: int, layers: int, hidden: int, *, markd
         f"rounds. The states take {sizes / 2**20:.1f} MiB in the engine's memory, of the {MEMORY_GIB:.0f} GiB that it "
         f"may fill with them; its processes grew by {held / 2**20:.0f} MiB while all this was asked."
     )
-
-
-def _write_model(folder: Path, layers: int, hidden: int) -> int:
-    import torch
-    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
-
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=VOCABULARY,
-        hidden_size=hidden,
-        intermediate_size=4 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden // 64,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-    )
-    model = Qwen2ForCausalLM(config)
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(organism("mini-base")).save_pretrained(folder)
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _tokens(length: int, seed: int) -> list[int]:

@@ -118,7 +118,8 @@ async def _tried(run: Run, change: Change, unmitigated: Outcome, reference: Outc
     if isinstance(found, Refused):
         return Trial(span=change.span, how=change.how, refused=found.message)
     gain = compare(found, unmitigated, "good")
-    lost = (figure(reference, "good").value or 1.0 if reference else 1.0) - (figure(unmitigated, "good").value or 0.0)
+    known = figure(reference, "good").value if reference else None
+    lost = (1.0 if known is None else known) - (figure(unmitigated, "good").value or 0.0)
     return Trial(
         row=arm_row(found),
         span=change.span,

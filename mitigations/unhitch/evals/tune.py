@@ -134,8 +134,7 @@ async def _halved(
     """The best arms, and how many were asked how many questions in each round."""
     rounds: list[tuple[int, int]] = []
     left, refused = list(arms), None
-    halvings = max(0, math.ceil(math.log(max(1, len(left) / size)) / math.log(1 / KEPT)))
-    for level in range(halvings, -1, -1):
+    for level in reversed(range(_rounds(len(left), size))):
         questions = _spread(development.questions, max(FEWEST, round(len(development.questions) * KEPT**level)))
         scored: list[tuple[float, int, Arm]] = []
         for index, arm in enumerate(left):
@@ -151,6 +150,14 @@ async def _halved(
         keep = size if level == 0 else max(size, math.ceil(len(left) * KEPT))
         left = [arm for _, _, arm in sorted(scored, key=lambda each: each[:2])[:keep]]
     return left, rounds
+
+
+def _rounds(variants: int, size: int) -> int:
+    """Rounds that it takes to come down to a size; one where there are no more, which drops those refused."""
+    rounds = 1
+    while math.ceil(variants * KEPT) > size:
+        variants, rounds = math.ceil(variants * KEPT), rounds + 1
+    return rounds
 
 
 async def _measured(run: Run, arm: Arm, held_out: Suite) -> Outcome:

@@ -3,7 +3,7 @@ r"""The model provider `unhitch` for Inspect AI: a chat endpoint behind the prox
 With it every task of Inspect's can be run under a mitigation:
 
     inspect eval inspect_evals/ifeval --model unhitch/tuned \
-        -M base_url=http://localhost:8000/v1 -M mitigation=prefix-state
+        --model-base-url http://localhost:8000/v1 -M mitigation=prefix-state
 """
 
 from __future__ import annotations
