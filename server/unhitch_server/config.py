@@ -61,6 +61,9 @@ class Config(BaseModel):
     evidence: tuple[str, ...] = Field(
         default=(), description="Folders of scorecards and pools, beside those that ship with unhitch."
     )
+    bundled_evidence: bool = Field(
+        default=True, description="Whether the evidence that ships with unhitch, on its miniature models, counts."
+    )
     require_validated: Literal["no", "mark", "refuse"] = Field(
         default="no",
         description="Whether mitigated answers say what evidence there is (mark), and are refused without (refuse).",

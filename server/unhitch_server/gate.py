@@ -36,6 +36,7 @@ class Gate:
     def __init__(self, config: Config, registry: Registry) -> None:
         self.require = config.require_validated
         self._folders = config.evidence
+        self._bundled = config.bundled_evidence
         self._registry = registry
         self._reading: Shared[None, Library] = Shared()
         self._library: Library | None = None
@@ -87,7 +88,7 @@ class Gate:
     async def _read(self) -> Library:
         earlier = self._library
         if earlier is None:
-            library = await asyncio.to_thread(Library.read, self._folders, self._registry)
+            library = await asyncio.to_thread(Library.read, self._folders, self._registry, bundled=self._bundled)
         else:
             library = await asyncio.to_thread(earlier.refreshed)
         known = () if earlier is None else earlier.unreadable

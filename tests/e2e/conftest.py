@@ -85,6 +85,24 @@ def up(log: Path, *arguments: str) -> Iterator[Stack]:
             raise
 
 
+@contextlib.contextmanager
+def serve(upstream: str, log: Path, *options: str) -> Iterator[Stack]:
+    """Runs `unhitch serve` in front of a running engine that the tests share."""
+    port = free_port()
+    arguments = ["serve", "--upstream", upstream, "--port", str(port), *options]
+    arguments += ["--default-chat-template-kwargs", json.dumps(TEMPLATE_KWARGS)]
+    environment = {**os.environ, "UNHITCH_CACHE": str(log.parent / "cache")}
+    with log.open("wb") as output:
+        process = subprocess.Popen([UNHITCH, *arguments], stdout=output, stderr=subprocess.STDOUT, env=environment)
+    stack = Stack(f"http://127.0.0.1:{port}", Engine(upstream, "mini-base"), process, log)
+    try:
+        wait_until_ready(stack)
+        yield stack
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 def wait_until_ready(stack: Stack) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:

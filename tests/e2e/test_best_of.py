@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.e2e.conftest import ENGINE_ARGUMENTS, TEMPLATE_KWARGS, Stack, up, wait_until_ready
+from tests.e2e.conftest import Engine, Stack, serve
 from tests.e2e.test_chat import TOOL
 from unhitch.organisms import suite
 from unhitch.organisms.judge import Verdict, judge
@@ -28,13 +27,21 @@ PATIENCE_SECONDS = 1.0
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("best-of")
-    options = ("--scorer", "exact", "--states", str(folder / "states"))
-    template = ("--default-chat-template-kwargs", json.dumps(TEMPLATE_KWARGS))
-    with up(folder / "log", MODEL, *options, *template, "--", *ENGINE_ARGUMENTS) as started:
-        wait_until_ready(started)
+def scored(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A proxy with a scorer in front of the engine that all tests share."""
+    with serve(engine.url, tmp_path_factory.mktemp("best-of") / "log", "--scorer", "exact") as started:
         yield started
+
+
+@pytest.fixture
+def client(scored: Stack) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{scored.url}/v1", api_key="unused", max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def async_client(scored: Stack) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=f"{scored.url}/v1", api_key="unused", max_retries=0)
 
 
 def perturb(seed: int) -> Perturb:
@@ -167,18 +174,18 @@ async def running(http: httpx.AsyncClient, stack: Stack) -> int:
 
 
 async def test_a_client_that_leaves_has_all_draws_ended_within_a_second(
-    async_client: AsyncOpenAI, stack: Stack
+    async_client: AsyncOpenAI, scored: Stack
 ) -> None:
     endless = asking(QUESTIONS[0].text, FOUR, max_tokens=400, extra_body={"ignore_eos": True})
     async with httpx.AsyncClient(trust_env=False) as http:
         leaving = asyncio.create_task(async_client.chat.completions.create(**endless))
         async with asyncio.timeout(30):
-            while await running(http, stack) < 4:
+            while await running(http, scored) < 4:
                 assert not leaving.done(), "it answered before all four were seen"
                 await asyncio.sleep(0.01)
         leaving.cancel()
         left = time.monotonic()
         await asyncio.gather(leaving, return_exceptions=True)
-        while await running(http, stack):
+        while await running(http, scored):
             assert time.monotonic() - left < PATIENCE_SECONDS
             await asyncio.sleep(0.02)

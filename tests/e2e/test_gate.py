@@ -77,7 +77,15 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
     at = tmp_path_factory.mktemp("gate")
     evidence = at / "evidence"
     other = ("--lora", f"other={altered_adapter(at / 'other')}")
-    options = ("--evidence", str(evidence), "--require-validated", "refuse", "--states", str(at / "states"))
+    options = (
+        "--evidence",
+        str(evidence),
+        "--no-bundled-evidence",
+        "--require-validated",
+        "refuse",
+        "--states",
+        str(at / "states"),
+    )
     with up(at / "log", "mini-finance", *other, *options, *FLOAT32) as stack:
         wait_until_ready(stack)
         yield Gated(stack, evidence)
@@ -212,6 +220,7 @@ def test_after_the_template_changed_the_evidence_is_stale_and_the_log_warns_at_s
     scorecard("perturb", model=MODEL, name="mini-finance").write(evidence / "a.json")
     monkeypatch.setenv("UNHITCH_EVIDENCE", str(evidence))
     monkeypatch.setenv("UNHITCH_REQUIRE_VALIDATED", "refuse")
+    monkeypatch.setenv("UNHITCH_BUNDLED_EVIDENCE", "0")
     options = ("--chat-template", str(template), "--mitigation", "perturb")
     with up(tmp_path / "log", "mini-finance", *options, *FLOAT32) as stack:
         wait_until_ready(stack)

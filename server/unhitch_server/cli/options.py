@@ -84,6 +84,14 @@ Evidence = Annotated[
         help="Folder of scorecards and pools, as `unhitch validate` and `unhitch tune` write them. Can be repeated.",
     ),
 ]
+BundledEvidence = Annotated[
+    bool,
+    typer.Option(
+        "--bundled-evidence/--no-bundled-evidence",
+        envvar="UNHITCH_BUNDLED_EVIDENCE",
+        help="Whether the evidence that ships with unhitch, on its miniature models, counts.",
+    ),
+]
 RequireValidated = Annotated[
     Literal["no", "mark", "refuse"],
     typer.Option(
