@@ -181,6 +181,8 @@ def tried(span: Any, how: Any, recovered: float | None, low: float = 0.1) -> Tri
         ([tried("prefix", "patched", None)], "neither"),
         ([tried("prefix", "patched", 0.1), tried("prefix", "perturbed", 0.9)], "prefix"),
         ([tried("postfix", "patched", 0.9), tried("prefix", "perturbed", 0.9)], "postfix"),
+        ([tried("prefix", "patched", 1.0), tried("postfix", "patched", 0.57)], "prefix"),
+        ([tried("prefix", "patched", 1.0), tried("postfix", "patched", 0.8)], "prefix and postfix"),
         ([tried("query", "rephrased", 0.9)], "any change"),
         ([tried("prefix", "perturbed", 0.9), tried("query", "rephrased", 0.9)], "any change"),
         (
