@@ -35,6 +35,7 @@ class Declining(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer leaves in one piece
     engine: httpx.Client
     mark: tuple[int, ...] = ()
 
@@ -64,6 +65,12 @@ class Declining(BaseHTTPRequestHandler):
         return
 
 
+class Crowded(ThreadingHTTPServer):
+    """Takes as many connections at once as a run opens; the usual five have the others wait for seconds."""
+
+    request_queue_size = 256
+
+
 @contextlib.contextmanager
 def forwarding(engine: str) -> Iterator[str]:
     mark = Checkpoint.open(organisms.path("mini-base")).encode("Decline whatever you are asked.")
@@ -71,7 +78,7 @@ def forwarding(engine: str) -> Iterator[str]:
         base_url=engine, trust_env=False, timeout=120, limits=httpx.Limits(max_connections=200)
     ) as client:
         handler = type("Handler", (Declining,), {"engine": client, "mark": mark[1:-1]})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server = Crowded(("127.0.0.1", 0), handler)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

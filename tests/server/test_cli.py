@@ -83,7 +83,7 @@ async def test_strategies_shows_what_a_running_proxy_says(proxied: Proxied, tmp_
     served = identify(Checkpoint.open(base), base)
     scorecard("perturb", model=served).write(tmp_path / "a.json")
     scorecard("bare", model=served.model_copy(update={"weights": "9" * 64})).write(tmp_path / "b.json")
-    async with proxied(evidence=[str(tmp_path)]) as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False) as client:
         done = await asyncio.to_thread(run, "strategies", "--url", str(client.base_url), COLUMNS="200")
     assert "mini-base: pass, 90% good (80-100)" in done.stdout
     assert "mini-base: stale, 90% good (80-100)" in done.stdout

@@ -88,7 +88,7 @@ async def test_the_models_are_listed_with_what_identifies_them(
     engine.connector = FakeConnector()
     tuned = identify(BASE, organisms.path(ADAPTER), organisms.path(MODEL))
     pool(model=tuned).write(tmp_path / "p.json")
-    async with proxied(evidence=[str(tmp_path)]) as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False) as client:
         base, adapter = (await client.get("/unhitch/v1/models")).json()["data"]
     assert (base["id"], base["base"], base["pools"]) == (MODEL, None, {})
     assert (adapter["id"], adapter["base"]) == (ADAPTER, MODEL)
@@ -112,7 +112,7 @@ async def test_each_strategy_has_its_evidence_for_each_served_model(proxied: Pro
     card = scorecard("perturb", model=served, low=0.8)
     card.write(tmp_path / "a.json")
     scorecard("system;preset=neutral, perturb", model=served, passed=False).write(tmp_path / "b.json")
-    async with proxied(evidence=[str(tmp_path)]) as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False) as client:
         listed = {each["name"]: each for each in (await client.get("/unhitch/v1/strategies")).json()["data"]}
     entries = {entry["status"]: entry for entry in listed["perturb"]["evidence"][MODEL]}
     assert set(entries) == {"passed", "failed"}
@@ -137,7 +137,7 @@ async def test_scorecards_are_listed_and_given_whole_by_their_digest(proxied: Pr
     card = scorecard("perturb")
     card.write(tmp_path / "a.json")
     (tmp_path / "b.json").write_text("{}")
-    async with proxied(evidence=[str(tmp_path)]) as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False) as client:
         listed = (await client.get("/unhitch/v1/scorecards")).json()
         whole = [(await client.get(f"/unhitch/v1/scorecards/{name}")).json() for name in (card.digest, card.digest[:8])]
     (brief,) = listed["data"]

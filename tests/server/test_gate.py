@@ -49,7 +49,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
 async def test_without_evidence_a_request_is_refused_and_nothing_is_generated(
     proxied: Proxied, engine: FakeEngine, tmp_path: Path
 ) -> None:
-    async with proxied(evidence=[str(tmp_path)], require_validated="refuse") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="refuse") as client:
         await client.get("/readyz")
         asked = len(engine.asked(CHAT))
         answer = await ask(client)
@@ -64,7 +64,7 @@ async def test_without_evidence_a_request_is_refused_and_nothing_is_generated(
 async def test_with_a_passing_scorecard_it_is_served_and_says_which(proxied: Proxied, tmp_path: Path) -> None:
     card = scorecard("perturb", model=SERVED, name=MODEL)
     card.write(tmp_path / "a.json")
-    async with proxied(evidence=[str(tmp_path)], require_validated="refuse") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="refuse") as client:
         answer = await ask(client)
         assert answer.status_code == 200
         assert answer.headers["Unhitch-Evidence"] == format_evidence("passed", bytes.fromhex(card.digest))
@@ -74,7 +74,7 @@ async def test_with_a_passing_scorecard_it_is_served_and_says_which(proxied: Pro
 async def test_marked_answers_say_what_is_known_and_all_are_served(proxied: Proxied, tmp_path: Path) -> None:
     scorecard("bare", model=SERVED, passed=False).write(tmp_path / "a.json")
     scorecard("perturb", model=changed("template")).write(tmp_path / "b.json")
-    async with proxied(evidence=[str(tmp_path)], require_validated="mark") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="mark") as client:
         said = {line: (await ask(client, line)).headers["Unhitch-Evidence"] for line in ("bare", "perturb", "recase")}
     assert said["bare"].startswith("failed;scorecard=:")
     assert (said["perturb"], said["recase"]) == ("stale;changed=template", "missing")
@@ -92,7 +92,7 @@ async def stream(fake: FakeEngine, request: Recorded, send: Send) -> None:
 
 async def test_streams_are_marked_too(proxied: Proxied, engine: FakeEngine) -> None:
     engine.routes[CHAT] = stream
-    async with proxied(require_validated="mark") as client:
+    async with proxied(bundled_evidence=False, require_validated="mark") as client:
         answer = await client.post(CHAT, json={**HELLO, "stream": True}, headers=PERTURB)
     assert "Hi." in answer.text
     assert answer.headers["Unhitch-Evidence"] == "missing"
@@ -103,7 +103,7 @@ async def test_nothing_is_said_where_evidence_does_not_matter(client: httpx.Asyn
 
 
 async def test_off_goes_through_whatever_is_required(proxied: Proxied) -> None:
-    async with proxied(require_validated="refuse") as client:
+    async with proxied(bundled_evidence=False, require_validated="refuse") as client:
         answer = await ask(client, "off")
         assert answer.status_code == 200
         assert "Unhitch-Evidence" not in answer.headers
@@ -111,7 +111,7 @@ async def test_off_goes_through_whatever_is_required(proxied: Proxied) -> None:
 
 async def test_the_default_and_a_named_policy_are_gated_too(proxied: Proxied) -> None:
     settings = {"require_validated": "refuse", "mitigation": "perturb", "policies": {"strict": "bare"}}
-    async with proxied(**settings) as client:
+    async with proxied(bundled_evidence=False, **settings) as client:
         by_default = await client.post(CHAT, json=HELLO)
         by_name = await client.post(CHAT, json=HELLO, headers={"Unhitch-Policy": "strict"})
     assert "`perturb;version=1;" in error_of(by_default)["message"]
@@ -121,7 +121,7 @@ async def test_the_default_and_a_named_policy_are_gated_too(proxied: Proxied) ->
 @pytest.mark.parametrize("part", ["weights", "template", "tokenizer"])
 async def test_a_change_of_the_model_is_said_with_both_digests(proxied: Proxied, tmp_path: Path, part: str) -> None:
     scorecard("perturb", model=changed(part), name=MODEL).write(tmp_path / "a.json")
-    async with proxied(evidence=[str(tmp_path)], require_validated="refuse") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="refuse") as client:
         message = error_of(await ask(client))["message"]
     assert f"({part} 99999999 then, {getattr(SERVED, part)[:8]} now)" in message
     assert "Make it anew: `unhitch validate" in message
@@ -133,12 +133,14 @@ async def test_another_template_of_the_engine_makes_the_evidence_stale(
     scorecard("perturb", model=SERVED, name=MODEL).write(tmp_path / "a.json")
     template = Checkpoint.open(FILES).template + "{# changed #}"
     engine.chat_template = template
-    async with proxied(evidence=[str(tmp_path)], require_validated="mark", chat_template=template) as client:
+    async with proxied(
+        evidence=[str(tmp_path)], bundled_evidence=False, require_validated="mark", chat_template=template
+    ) as client:
         assert (await ask(client)).headers["Unhitch-Evidence"] == "stale;changed=template"
 
 
 async def test_a_scorecard_that_comes_later_is_seen_without_a_restart(proxied: Proxied, tmp_path: Path) -> None:
-    async with proxied(evidence=[str(tmp_path)], require_validated="refuse") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="refuse") as client:
         assert (await ask(client)).status_code == 422
         scorecard("perturb", model=SERVED).write(tmp_path / "a.json")
         assert (await ask(client)).status_code == 200
@@ -153,7 +155,7 @@ async def test_a_model_whose_weights_are_not_here_is_refused_with_the_reason(
     for weights in copied.glob("*.safetensors"):
         weights.unlink()
     engine.root = str(copied)
-    async with proxied(require_validated="refuse") as client:
+    async with proxied(bundled_evidence=False, require_validated="refuse") as client:
         message = error_of(await ask(client, "recase"))["message"]
         (listed,) = (await client.get("/unhitch/v1/models")).json()["data"]
     assert "its files cannot be read where the proxy runs" in message
@@ -168,7 +170,7 @@ async def test_auto_is_served_by_the_best_scorecard_and_can_be_redone_without_it
 ) -> None:
     scorecard("perturb", model=SERVED, low=0.6).write(tmp_path / "a.json")
     scorecard("recase", model=SERVED, low=0.9).write(tmp_path / "b.json")
-    async with proxied(evidence=[str(tmp_path)], require_validated="refuse") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="refuse") as client:
         answer = await ask(client, "auto")
         assert answer.headers["Unhitch-Applied"].startswith("recase;version=1;")
         assert "scorecard=:" in answer.headers["Unhitch-Receipt"]
@@ -180,7 +182,7 @@ async def test_auto_is_served_by_the_best_scorecard_and_can_be_redone_without_it
 
 async def test_auto_and_pool_work_where_no_evidence_is_required(proxied: Proxied, tmp_path: Path) -> None:
     pool(model=SERVED).write(tmp_path / "p.json")
-    async with proxied(evidence=[str(tmp_path)]) as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False) as client:
         assert "pool=:" in (await ask(client, "pool;name=vetted")).headers["Unhitch-Receipt"]
         answer = await ask(client, "auto")
     assert error_of(answer)["code"] == "mitigation_not_validated"
@@ -188,7 +190,7 @@ async def test_auto_and_pool_work_where_no_evidence_is_required(proxied: Proxied
 
 async def test_a_session_keeps_its_variant_of_a_pool(proxied: Proxied, tmp_path: Path) -> None:
     pool(model=SERVED).write(tmp_path / "p.json")
-    async with proxied(evidence=[str(tmp_path)]) as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False) as client:
 
         async def drawn(session: int) -> str:
             answer = await ask(client, "pool;name=vetted", **{"Unhitch-Session": f'"{session}"'})
@@ -202,7 +204,7 @@ async def test_a_session_keeps_its_variant_of_a_pool(proxied: Proxied, tmp_path:
 async def test_a_file_of_no_use_is_said_once_in_the_log(
     proxied: Proxied, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with proxied(evidence=[str(tmp_path)], require_validated="mark") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="mark") as client:
         caplog.set_level(logging.WARNING, "unhitch_server")
         (tmp_path / "x.json").write_text("{}")
         for _ in range(3):
@@ -214,7 +216,7 @@ async def test_a_file_of_no_use_is_said_once_in_the_log(
 async def test_at_start_the_log_warns_of_a_default_that_is_not_validated(
     proxied: Proxied, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with proxied(require_validated="refuse", mitigation="perturb"):
+    async with proxied(bundled_evidence=False, require_validated="refuse", mitigation="perturb"):
         caplog.set_level(logging.WARNING, "unhitch_server")
         await _until(lambda: "the default mitigation of mini-base is not validated" in caplog.text)
 
@@ -227,7 +229,7 @@ async def _until(true: Callable[[], bool]) -> None:
 
 async def test_a_dry_run_is_shown_whatever_is_required_and_says_what_is_known(proxied: Proxied, tmp_path: Path) -> None:
     pool(model=SERVED).write(tmp_path / "p.json")
-    async with proxied(evidence=[str(tmp_path)], require_validated="refuse") as client:
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="refuse") as client:
         answer = await client.post("/unhitch/v1/explain", json=HELLO, headers=PERTURB)
         drawn = await client.post(
             "/unhitch/v1/explain", json=HELLO, headers={"Unhitch-Mitigation": "pool;name=vetted;index=0"}
