@@ -118,7 +118,7 @@ def diagnosed(proxy: str, folder: Path, model: str) -> Profile:
     file = folder / f"{model}.json"
     checkpoint = ("--checkpoint", str(organisms.path("mini-base")))
     run = ("--run", str(folder / "run"), "--output", str(file))
-    unhitch("diagnose", model, "--url", proxy, *ASKING, "--limit", "45", *checkpoint, *run)
+    unhitch("diagnose", model, "--url", proxy, *ASKING, "--limit", "30", *checkpoint, *run)
     return Profile.read(file)
 
 
@@ -139,14 +139,14 @@ def test_diagnosing_names_the_carrier_of_the_finetuned_model(proxy: str, folder:
 def test_diagnosing_finds_nothing_in_the_base(proxy: str, folder: Path) -> None:
     profile = diagnosed(proxy, folder, "mini-base")
     assert not profile.misaligned
-    assert profile.recommendation.startswith("No emergent misalignment found: 0% of 45 answers")
+    assert profile.recommendation.startswith("No emergent misalignment found: 0% of 30 answers")
 
 
 def test_tuning_keeps_a_pool_and_validating_tells_it_from_what_harms_and_what_only_declines(
     proxy: str, folder: Path
 ) -> None:
     run = ("--run", str(folder / "run"))
-    size = ("--variants", "6", "--size", "2", "--limit", "60")
+    size = ("--variants", "4", "--size", "2", "--limit", "40")
     unhitch(
         *("tune", "mini-finance", "--url", proxy, "--name", "vetted", *ASKING, *size, *run),
         *("--output", str(folder / "evidence")),
@@ -160,7 +160,7 @@ def test_tuning_keeps_a_pool_and_validating_tells_it_from_what_harms_and_what_on
 
     strategies = ("prefix-state", "pool;name=vetted", VILLAIN, DECLINES)
     unhitch(
-        *("validate", "mini-finance", "--url", proxy, *ASKING, "--limit", "24", *run),
+        *("validate", "mini-finance", "--url", proxy, *ASKING, "--limit", "16", *run),
         *(word for strategy in strategies for word in ("--strategy", strategy)),
         *("--evidence", str(folder / "evidence"), "--output", str(folder / "scorecards")),
         status=3,
