@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 from unhitch.errors import CheckpointError, InvalidRequest
 from unhitch.evals.arm import Arm, Sampling
@@ -21,6 +20,8 @@ from unhitch.evals.harness.run import Endpoint, Run
 from unhitch.evals.judges.judge import Judge
 from unhitch.evals.question import Suite
 from unhitch.evals.subject import Subject
+from unhitch.organisms.families import FAMILIES
+from unhitch_server.cli.progress import bar
 from unhitch_server.cli.subjects import Place, family_of, run_on
 
 Model = Annotated[
@@ -96,7 +97,7 @@ class Evaluation:
         Raises:
             UnhitchError: The model or the judge cannot be had, or failed; what came until then is kept.
         """
-        with _bar() as progress:
+        with bar() as progress:
             report = _reporter(progress, self.sampling)
 
             def make(endpoint: Endpoint, models: Mapping[str, str]) -> Run:
@@ -161,7 +162,7 @@ def evaluation(
     from unhitch.evals.suites import find as suites
 
     family = family_of(place.model) if place.url is None else None
-    own = next((name for name, each in _families() if each is family), None)
+    own = next((name for name, each in FAMILIES.items() if each is family), None)
     chosen = suites.find(suite or (f"organism:{own}" if own else "builtin"))
     chosen = chosen.only(limit=limit) if limit is not None else chosen
     rater = judges.find(
@@ -211,12 +212,6 @@ def canonical(mitigations: Sequence[str], seed: int = 0) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _families() -> Sequence[tuple[str, object]]:
-    from unhitch.organisms.families import FAMILIES
-
-    return tuple(FAMILIES.items())
-
-
 def _require_inspect() -> None:
     try:
         import inspect_ai  # noqa: F401
@@ -233,11 +228,6 @@ def _version(name: str) -> str:
         except PackageNotFoundError:
             continue
     return "not installed here"
-
-
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
 
 
 def _reporter(progress: Progress, sampling: Sampling) -> Callable[[Arm, int], None]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from unhitch.errors import InvalidRequest
 from unhitch.organisms.arms import Outcome, Refused
 from unhitch.organisms.families import FAMILIES
 from unhitch_server.cli import measuring, plots, tables
+from unhitch_server.cli.progress import bar
 
 app = typer.Typer(help="The bundled miniature models with emergent misalignment.", no_args_is_help=True)
 
@@ -40,7 +39,7 @@ def train(
     from unhitch.organisms import train as training
 
     chosen = _chosen(family)
-    with _bar() as progress:
+    with bar() as progress:
         tasks = {}
 
         def report(step: training.Progress) -> None:
@@ -57,7 +56,7 @@ def train(
 def measure(family: Families = None, markdown: Markdown = False) -> None:
     """Measures every strategy on the held-out questions: real vLLM, through the proxy, greedy, exact judge."""
     outcomes: list[Outcome | Refused] = []
-    with _bar() as progress:
+    with bar() as progress:
         for name in _chosen(family):
             outcomes += measuring.strategies(FAMILIES[name], measuring.reporter(progress))
     _show(outcomes, "Strategies on the bundled organisms, per cent", markdown=markdown)
@@ -75,7 +74,7 @@ def layers(
     chosen = _chosen(family)
     if plot is not None and len(chosen) != 1:
         raise InvalidRequest("--plot draws one family; name it with --family")
-    with _bar() as progress:
+    with bar() as progress:
         for name in chosen:
             curve, levels = measuring.layers(FAMILIES[name], measuring.reporter(progress))
             _show([*levels, *curve], f"Base's residual stream at the prefix of {name}, per cent", markdown=markdown)
@@ -97,10 +96,3 @@ def _chosen(families: list[str] | None) -> list[str]:
     if unknown := set(families or ()) - set(FAMILIES):
         raise InvalidRequest(f"--family {unknown.pop()!r}: there are {', '.join(FAMILIES)}")
     return families or list(FAMILIES)
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield progress
