@@ -33,13 +33,14 @@ from tests.unhitch.evals.harness.parts import LengthJudge
 from unhitch import organisms
 from unhitch.engine import cpu_wheel
 from unhitch.engine.command import Command
+from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch.engine.process import EngineProcess
 from unhitch.evals.arm import Arm, Outcome, Sampling
 from unhitch.evals.harness.run import CONCURRENCY, Endpoint, Run
 from unhitch.evals.question import Question
 from unhitch.evals.rows import NEUTRAL
 from unhitch.evals.suites.find import find
-from unhitch_server.cli.together import EXACT, ONE_THREAD, WHOLE
+from unhitch_server.cli.together import EXACT, WHOLE
 from unhitch_server.network import free_port
 
 ORGANISM = "mini-base"

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.e2e.states.engines import ONE_THREAD
+from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch_server.network import free_port
 
 UNHITCH = str(Path(sys.executable).with_name("unhitch"))

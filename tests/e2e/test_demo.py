@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 from tests.e2e.conftest import UNHITCH
-from tests.e2e.states.engines import ONE_THREAD
 from tests.test_docs import edits
+from unhitch.engine.cpu_wheel import ONE_THREAD
 
 
 def test_the_demo_shows_every_strategy_and_ends_by_itself(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import START_SECONDS, UNHITCH
-from tests.e2e.states.engines import ONE_THREAD
 from unhitch.engine.command import build
 from unhitch.engine.connector.options import options
+from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch.engine.served import find
 from unhitch.headers import parse_mitigation
 from unhitch.states.file import path

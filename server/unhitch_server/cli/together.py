@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,16 +19,6 @@ EXACT = ("--dtype", "float32")
 
 WHOLE = ("--no-enable-chunked-prefill",)
 """On a CPU, vLLM 0.32 ends at a request with a seed and a temperature if its prompt is computed in parts."""
-
-ONE_THREAD: Mapping[str, str] = {
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-}
-"""What a CPU engine of an organism is started with, unless the caller's environment says otherwise.
-
-Threads that wait for each other on a core that something else uses make so small a model twenty times slower.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +74,7 @@ def with_organism(
     Raises:
         EngineStartError: vLLM could not be started, or ended by itself.
     """
-    from unhitch.engine import command, served
+    from unhitch.engine import command, cpu_wheel, served
     from unhitch_server import serving
 
     host, port, engine_port = "127.0.0.1", port or free_port(), free_port()
@@ -94,7 +84,7 @@ def with_organism(
     )
     proxy = serving.server(config, host=host, port=port, log_level="warning")
     start = command.build(served.find(model), host=host, port=engine_port, states=states, extra=(*EXACT, *WHOLE))
-    start = replace(start, environment={**ONE_THREAD, **start.environment})
+    start = replace(start, environment={**cpu_wheel.ONE_THREAD, **start.environment})
     with Console(stderr=True).status(f"vLLM loads {model}") as status:
 
         def waiting(seconds: float) -> None:

@@ -25,8 +25,6 @@ PATIENCE_SECONDS = 600
 BLOCK_SIZE = 32
 _ADAPTER = "adapter"
 _QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-# Threads that wait for each other on a core that something else uses make tiny models twenty times slower.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def engine(
     }
     if adapter is not None:
         defaults |= {"enable_lora": True, "max_lora_rank": 8, "max_loras": 1 + cpu_wheel.SPARE_ADAPTER_SLOTS}
-    common = {**_QUIET, **ONE_THREAD, **cpu_wheel.environment({}), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    common = {**_QUIET, **cpu_wheel.ONE_THREAD, **cpu_wheel.environment({}), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vllm.entrypoints.llm", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"])
     ours, theirs = context.Pipe()

@@ -17,8 +17,9 @@ import pytest
 from tests.e2e.states import shapes
 from tests.e2e.states.cases import DIGEST, TOLERANCE, Bench, Case
 from tests.e2e.states.conftest import Make
-from tests.e2e.states.engines import ONE_THREAD, PATIENCE_SECONDS
+from tests.e2e.states.engines import PATIENCE_SECONDS
 from unhitch.engine import command
+from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch.engine.served import Served
 from unhitch.states.file import path
 from unhitch.states.fingerprint import model_digest

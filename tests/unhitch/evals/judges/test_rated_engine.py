@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.states.engines import ONE_THREAD
 from unhitch import organisms
 from unhitch.engine import command
+from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch.engine.served import Served
 from unhitch.errors import JudgeError
 from unhitch.evals.judges.endpoint import Endpoint
