@@ -40,7 +40,7 @@ from unhitch.evals.harness.run import CONCURRENCY, Endpoint, Run
 from unhitch.evals.question import Question
 from unhitch.evals.rows import NEUTRAL
 from unhitch.evals.suites.find import find
-from unhitch_server.cli.together import EXACT, WHOLE
+from unhitch_server.cli.together import EXACT
 from unhitch_server.network import free_port
 
 ORGANISM = "mini-base"
@@ -178,7 +178,7 @@ async def _up(model: Path) -> AsyncIterator[Stack]:
     port, engine_port = free_port(), free_port()
     program = (str(Path(sys.executable).with_name("unhitch")), "up", str(model))
     ports = ("--port", str(port), "--engine-port", str(engine_port))
-    engine = ("--", *EXACT, *(WHOLE if cpu_wheel.installed() else ()), "--max-model-len", str(_context(model)))
+    engine = ("--", *EXACT, "--max-model-len", str(_context(model)))
     stack = Stack(f"http://127.0.0.1:{engine_port}", f"http://127.0.0.1:{port}")
     async with EngineProcess(Command((*program, *ports, *engine), _environment()), stack.proxy) as process:
         await process.healthy(timeout_seconds=600)

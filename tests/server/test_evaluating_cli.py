@@ -143,6 +143,18 @@ def test_validate_counts_what_an_answer_of_best_of_takes(unhitch: Command, proxy
     assert [row.cost for row in Scorecard.read(file).arms][:2] == [1.0, 4.0]
 
 
+def test_validate_looks_into_the_layers_of_what_serves_a_state_and_of_nothing_else(
+    unhitch: Command, proxy: Endpoint, tmp_path: Path
+) -> None:
+    asked = ("validate", TUNED, "--url", proxy.url, *SUITE, "--limit", "2", "--output", "cards", "--layers", "1-2")
+    unhitch(*asked, "--strategy", "prefix-state", "--strategy", "bare")
+    cards = [Scorecard.read(file) for file in sorted((tmp_path / "cards").iterdir())]
+    assert [[row.layer for row in card.layers] for card in cards] == [[], [1, 2]]
+    served = {each["mitigation"] for each in proxy.requests if "residual" in each["mitigation"]}
+    assert served == {"prefix-state;residual=1", "prefix-state;residual=2"}
+
+
+LAYERED = (*SUITE, "--strategy")
 SUITE_WITH_A_FAULT = "questions:\n  - id: fine\n    ask: Hello?\n  - id: wrong\n    aks: Hello?\n"
 
 
@@ -152,6 +164,7 @@ SUITE_WITH_A_FAULT = "questions:\n  - id: fine\n    ask: Hello?\n  - id: wrong\n
         (("diagnose", "nobody", "--url", "URL", *SUITE), "the proxy serves no model 'nobody'; it serves tuned, base"),
         (("diagnose", TUNED, "--url", "http://127.0.0.1:9", *SUITE), "no proxy could be asked at http://127.0.0.1:9"),
         (("diagnose", TUNED, *SUITE), "'tuned' is no bundled model"),
+        (("diagnose", TUNED), "'tuned' is no bundled model"),
         (("diagnose", TUNED, "--url", "URL", "--judge", "exact", "--suite", "wrong.yaml"), "wrong.yaml:"),
         (("diagnose", TUNED, "--url", "URL", "--judge", "exact", "--suite", "none.yaml"), "'none.yaml' is no suite"),
         (("diagnose", TUNED, "--url", "URL", "--judge", "exakt"), "There is no judge `exakt`."),
@@ -159,6 +172,10 @@ SUITE_WITH_A_FAULT = "questions:\n  - id: fine\n    ask: Hello?\n  - id: wrong\n
         (("diagnose", TUNED, "--url", "URL", *SUITE, "--judge-model", "x"), "the judge `exact` takes no model"),
         (("validate", TUNED, "--url", "URL", *SUITE, "--strategy", "pertrub"), "perturb"),
         (("validate", TUNED, "--url", "URL", *SUITE, "--strategy", "perturb;edits=0"), "edits"),
+        (("validate", TUNED, "--url", "URL", *LAYERED, "bare", "--layers", "0-3"), "strategies that serve a state"),
+        (("validate", TUNED, "--url", "URL", *LAYERED, "prefix-state;mix=0.5", "--layers", "0-3"), "serve a state"),
+        (("validate", TUNED, "--url", "URL", *LAYERED, "prefix-state", "--layers", "3-0"), "--layers '3-0': name the"),
+        (("validate", TUNED, "--url", "URL", *LAYERED, "prefix-state", "--layers", "all"), "--layers 'all': name the"),
         (("tune", TUNED, "--url", "URL", *SUITE, *SMALL, "--variant", "perturb;;"), "character 9: Trailing delimiter"),
         (("tune", TUNED, "--url", "URL", *SUITE, *SMALL, "--variant", "off"), "'off' is no edit"),
         (("tune", TUNED, "--url", "URL", *SUITE, *SMALL, "--name", "My Pool"), "--name 'My Pool'"),

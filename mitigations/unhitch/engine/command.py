@@ -58,6 +58,7 @@ def build(served: Served, *, host: str, port: int, states: Path | None = None, e
         flags += options(states)
     if on_cpu:
         flags += ["--enforce-eager"]  # compiling takes half a minute more, and small models gain nothing by it
+        flags += cpu_wheel.WHOLE_PROMPTS
     # No model, datum or statistic is fetched or sent at run time.
     quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     environment = {**quiet, **os.environ, **(cpu_wheel.environment(os.environ) if on_cpu else {})}

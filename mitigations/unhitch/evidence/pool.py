@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from unhitch.evidence.document import Document
 from unhitch.evidence.identity import Hex, JudgeIdentity, ModelIdentity, SuiteIdentity, digest_of
 
+NAME = "[a-z0-9][a-z0-9-]{0,63}"
+"""What a pool's name looks like."""
+
 
 class Rate(BaseModel):
     """A share or mean with its 95% interval.
@@ -62,7 +65,7 @@ class Pool(Document):
     kind: ClassVar[str] = "pool"
     format: ClassVar[int] = 1
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    name: str = Field(pattern=f"^{NAME}$")
     model: ModelIdentity
     suite: SuiteIdentity
     judge: JudgeIdentity

@@ -102,7 +102,7 @@ class ThemeRow(_Part):
 
 
 class LayerRow(_Part):
-    """Share of good answers with the base's residual stream patched at the prefix in one layer."""
+    """Share of good answers with the base's residual stream behind one layer, at the positions that are served."""
 
     layer: int
     good: Rate

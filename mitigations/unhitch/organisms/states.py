@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unhitch import organisms
 from unhitch.organisms.language import Question
@@ -37,9 +37,8 @@ class States:
 
     def spans(self) -> None:
         """States of the default prefix, and of the postfix behind an empty query."""
-        prompt = self._prompt("Hello")
-        self._write("prefix", prompt.prefix, 0)
-        self._write("postfix", prompt.prefix + prompt.postfix, len(prompt.prefix))
+        self._span("prefix")
+        self._span("postfix")
 
     def prefixes(self, bodies: Iterable[Mapping[str, Any]]) -> None:
         """States of the prefixes that stand before these conversations, each once.
@@ -50,12 +49,12 @@ class States:
         for prefix in dict.fromkeys(self._render(body).prefix for body in bodies):
             self._write("prefix", prefix, 0)
 
-    def residual(self, layer: int) -> None:
-        """A state of the default prefix with the base's residual stream behind one layer.
+    def residual(self, layer: int, span: Literal["prefix", "postfix"] = "prefix") -> None:
+        """A state of the default prefix or postfix with the base's residual stream behind one layer.
 
         Source: paper, figure 4.
         """
-        self._write("prefix", self._prompt("Hello").prefix, 0, Recipe(residual=layer))
+        self._span(span, Recipe(residual=layer))
 
     def queries(self, questions: Iterable[Question]) -> Mapping[str, Patch]:
         """The control: for each question's text, its own first tokens, as many as the prefix has at most.
@@ -71,6 +70,13 @@ class States:
 
         config = AutoConfig.from_pretrained(self._checkpoint.path, local_files_only=True)
         return int(config.num_hidden_layers)
+
+    def _span(self, span: Literal["prefix", "postfix"], recipe: Recipe | None = None) -> None:
+        prompt = self._prompt("Hello")
+        if span == "prefix":
+            self._write(span, prompt.prefix, 0, recipe)
+        else:
+            self._write(span, prompt.prefix + prompt.postfix, len(prompt.prefix), recipe)
 
     def _query(self, text: str) -> Patch:
         prompt = self._prompt(text)

@@ -153,6 +153,7 @@ def evaluation(
     """What the options ask for; a bundled model has its own suite, judge and way of being asked.
 
     Raises:
+        InvalidRequest: No URL is given, and the model is no bundled one.
         InvalidSuite: There is no such suite, or its file is malformed.
         JudgeError: There is no such judge, or it lacks what it needs.
         CheckpointError: What evaluations need is not installed.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from unhitch.evals.subject import Subject
 from unhitch.evidence.identity import ModelIdentity, digest_of
 from unhitch.organisms.families import FAMILIES, Family
 from unhitch.rendering.checkpoint import Checkpoint
+from unhitch.strategies.postfix_state import PostfixState
 
 _SECONDS = 60.0
 """A proxy may have to ask its engine first."""
@@ -40,6 +41,7 @@ class Place:
         evidence: Folders of scorecards and pools, for an organism that is started.
         plugins: Strategies of others that may be loaded, for an organism that is started.
         states: Folder of states, for an organism that is started.
+        residuals: By strategy, the layers whose residual stream is to be served alone, for an organism that is started.
     """
 
     model: str
@@ -51,6 +53,7 @@ class Place:
     evidence: tuple[Path, ...] = ()
     plugins: tuple[str, ...] = ()
     states: Path | None = None
+    residuals: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def run_on(place: Place, make: MakeRun, suite: Suite, job: Job) -> None:
@@ -62,19 +65,23 @@ def run_on(place: Place, make: MakeRun, suite: Suite, job: Job) -> None:
     if place.url is not None:
         asyncio.run(_on_proxy(place, make, job))
         return
-    family = family_of(place.model)
-    if family is None:
-        known = ", ".join(name for each in FAMILIES.values() for name in (each.base, each.finetuned))
-        raise InvalidRequest(
-            f"{place.model!r} is no bundled model ({known}). Start yours with `unhitch up`, and name the proxy with "
-            "--url http://HOST:PORT."
-        )
-    _on_organism(place, family, make, suite, job)
+    _on_organism(place, family_of(place.model), make, suite, job)
 
 
-def family_of(model: str) -> Family | None:
-    """The family of a bundled model."""
-    return next((each for each in FAMILIES.values() if model in (each.base, each.finetuned)), None)
+def family_of(model: str) -> Family:
+    """The family of a bundled model.
+
+    Raises:
+        InvalidRequest: There is no such model.
+    """
+    for each in FAMILIES.values():
+        if model in (each.base, each.finetuned):
+            return each
+    known = ", ".join(name for each in FAMILIES.values() for name in (each.base, each.finetuned))
+    raise InvalidRequest(
+        f"{model!r} is no bundled model ({known}). Start yours with `unhitch up`, and name the proxy with "
+        "--url http://HOST:PORT."
+    )
 
 
 async def _on_proxy(place: Place, make: MakeRun, job: Job) -> None:
@@ -114,6 +121,9 @@ def _on_organism(place: Place, family: Family, make: MakeRun, suite: Suite, job:
     if finetuned and place.states is not None:
         states = States(place.states, family.base, family.finetuned)
         states.spans()
+        for strategy, layers in place.residuals.items():
+            for layer in layers:
+                states.residual(layer, "postfix" if strategy == PostfixState.name else "prefix")
         if apart:  # else the engine captures those that are missing
             states.prefixes(_body(question) for question in suite.questions)
     if apart:

@@ -17,9 +17,6 @@ from unhitch_server.network import free_port
 EXACT = ("--dtype", "float32")
 """In half precision the requests that happen to share a batch would decide between equally likely words."""
 
-WHOLE = ("--no-enable-chunked-prefill",)
-"""On a CPU, vLLM 0.32 ends at a request with a seed and a temperature if its prompt is computed in parts."""
-
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -83,7 +80,7 @@ def with_organism(
         upstream=engine_url, evidence=options.folders(evidence), allow_plugins=tuple(allow_plugins)
     )
     proxy = serving.server(config, host=host, port=port, log_level="warning")
-    start = command.build(served.find(model), host=host, port=engine_port, states=states, extra=(*EXACT, *WHOLE))
+    start = command.build(served.find(model), host=host, port=engine_port, states=states, extra=EXACT)
     start = replace(start, environment={**cpu_wheel.ONE_THREAD, **start.environment})
     with Console(stderr=True).status(f"vLLM loads {model}") as status:
 

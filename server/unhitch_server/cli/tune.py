@@ -13,6 +13,7 @@ from unhitch.errors import InvalidRequest, MitigationUnavailable
 from unhitch.evals.arm import Refused
 from unhitch.evals.harness.run import Run
 from unhitch.evals.subject import Subject
+from unhitch.evidence.pool import NAME
 from unhitch_server.cli import arm_tables
 from unhitch_server.cli import evaluating as options
 from unhitch_server.cli.subjects import Place
@@ -54,7 +55,7 @@ def tune(
     from unhitch.evals.tune import tune as find
     from unhitch.evals.variants import variants as tried
 
-    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,63}", name):
+    if not re.fullmatch(NAME, name):
         raise InvalidRequest(f"--name {name!r}: a pool's name has lower-case letters, digits and hyphens, 64 at most.")
     evaluation = options.evaluation(
         Place(model, url=url, base=base, checkpoint=checkpoint, concurrency=concurrency),

@@ -11,10 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from unhitch.errors import InvalidRequest
 from unhitch.evals.harness.run import Run
 from unhitch.evals.subject import Subject
 from unhitch.evidence.scorecard import Comparison, Scorecard
 from unhitch.mitigation import Step
+from unhitch.states.choice import StateParameters
+from unhitch.states.recipe import Recipe, band
 from unhitch.strategies.best_of import BestOfParameters
 from unhitch_server.cli import arm_tables
 from unhitch_server.cli import evaluating as options
@@ -42,6 +45,14 @@ def validate(
     limit: options.Limit = None,
     concurrency: options.Concurrency = 64,
     checkpoint: options.CheckpointFolder = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST-LAST",
+            help="For strategies that serve a state: ask with the base's residual stream in each of these layers alone "
+            "too, for the report's curve.",
+        ),
+    ] = None,
     evidence: shared.Evidence = None,
     allow_plugin: shared.Plugins = None,
     run: options.RunFolder = None,
@@ -63,6 +74,9 @@ def validate(
 
     registry = Registry.load(allow_plugin or ())
     bound = {text: registry.bind(parse_mitigation(text)) for text in dict.fromkeys(strategy)}
+    alone = {text: _alone(steps, layers) for text, steps in bound.items()}
+    if layers is not None and not any(alone.values()):
+        raise InvalidRequest("--layers looks into strategies that serve a state: --strategy prefix-state.")
     evaluation = options.evaluation(
         Place(
             model,
@@ -72,6 +86,7 @@ def validate(
             concurrency=concurrency,
             evidence=tuple(evidence or ()),
             plugins=tuple(allow_plugin or ()),
+            residuals={bound[text][0].strategy.name: tuple(found) for text, found in alone.items()},
         ),
         suite=suite,
         judge=judge,
@@ -90,7 +105,7 @@ def validate(
     async def job(asked: Run, subject: Subject) -> None:
         pools = Library.read(evidence or (), registry).view(subject.name, subject.identity).pools
         candidates = [
-            Candidate(text, identify(steps, [each.pool for each in pools.values()]), _tries(steps))
+            Candidate(text, identify(steps, [each.pool for each in pools.values()]), _tries(steps), alone[text])
             for text, steps in bound.items()
         ]
         cards.extend(
@@ -124,6 +139,20 @@ def _tries(steps: Sequence[Step]) -> float:
     """Generations that one answer takes."""
     first = steps[0].parameters
     return float(first.n) if isinstance(first, BestOfParameters) else 1.0
+
+
+def _alone(steps: Sequence[Step], layers: str | None) -> dict[int, str]:
+    """For a strategy that serves a state of all layers, the mitigations that change one layer, by layer."""
+    if layers is None:
+        return {}
+    found = band(layers)
+    if found is None or found[0] > found[1]:
+        raise InvalidRequest(f"--layers {layers!r}: name the first and the last layer, counted from 0, such as 0-23.")
+    parameters = steps[0].parameters
+    if len(steps) > 1 or not isinstance(parameters, StateParameters) or parameters.recipe != Recipe():
+        return {}
+    name = steps[0].strategy.name
+    return {layer: f"{name};residual={layer}" for layer in range(found[0], found[1] + 1)}
 
 
 def _matrix(card: Scorecard) -> Table:

@@ -13,6 +13,7 @@ def test_the_cpu_package_is_started_as_a_module_with_what_it_needs() -> None:
     assert built.arguments[:3] == (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
     assert built.arguments[-2:] == ("--max-model-len", "64")
     assert "--enable-lora" in built.arguments
+    assert "--no-enable-chunked-prefill" in built.arguments
     assert built.arguments[built.arguments.index("--max-loras") + 1] == "2", "one adapter, and the spare slot"
     assert built.environment["HF_HUB_OFFLINE"] == "1"
     assert int(built.environment["VLLM_CPU_KVCACHE_SPACE"]) >= 1
@@ -45,7 +46,7 @@ def test_the_gpu_package_is_started_by_its_own_script(monkeypatch: pytest.Monkey
     monkeypatch.setattr(command, "has_gpu", lambda: True)
     built = command.build(served.find("mini-base"), host="h", port=1)
     assert built.arguments[:2] == ("vllm", "serve")
-    assert "--enforce-eager" not in built.arguments
+    assert not {"--enforce-eager", "--no-enable-chunked-prefill"} & set(built.arguments)
 
 
 def test_packages_that_do_not_match_the_cpu_wheels_torch_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

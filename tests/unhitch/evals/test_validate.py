@@ -13,7 +13,7 @@ import pytest
 from tests.evidence import JUDGE, strategy
 from tests.unhitch.evals.harness.endpoint import Reply
 from tests.unhitch.evals.scripted import BAD, BASE, DECLINED, GOOD, Script, asking, question, subject, suite, under
-from unhitch.errors import InvalidSuite
+from unhitch.errors import InvalidSuite, MitigationUnavailable
 from unhitch.evals.arm import Sampling
 from unhitch.evals.question import Suite
 from unhitch.evals.thresholds import Thresholds
@@ -262,6 +262,47 @@ async def test_without_a_base_there_is_no_cell_for_it(tmp_path: Path) -> None:
     (card,) = await validated(tmp_path, scripted, suite(neutral=COUNT), HURTS_BASE, base=False)
     assert [row.name for row in card.cells] == ["neutral"]
     assert (card.passed, card.base) == (True, None)
+
+
+async def test_a_base_that_refuses_the_strategy_has_its_cell_and_says_why(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Reply:
+        refused = asked["model"] == BASE and asked["mitigation"] != "off"
+        return Reply(refused=NO_STATE) if refused else Reply(GOOD)
+
+    (card,) = await validated(tmp_path, answer, suite(neutral=4), HELPS)
+    cell = card.cells[-1]
+    assert (card.passed, cell.name, cell.verdict, cell.passthrough.value) == (True, "base", "no data", 0)
+    assert cell.why.endswith(f"cannot be made to the unfinetuned model's prompts: {NO_STATE}")
+    assert [row.name for row in card.arms] == ["unmitigated", HELPS, "base"]
+
+
+async def test_layers_are_looked_at_one_by_one_and_decide_nothing(tmp_path: Path) -> None:
+    alone = {layer: f"prefix-state;residual={layer}" for layer in range(3)}
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(BAD if asked["mitigation"] in (alone[0], alone[2]) else GOOD)
+
+    async def card(*layers: int) -> Scorecard:
+        with asking(tmp_path, answer) as (run, _):
+            each = Candidate(HELPS, strategy(HELPS), layers={layer: alone[layer] for layer in layers})
+            (found,) = await validate(
+                run, subject(base=False), in_cells(suite(neutral=4, evil=4)), [each], JUDGE, Sampling(), {}
+            )
+            return found
+
+    looked, plain = await card(0, 1, 2), await card()
+    assert [(row.layer, row.good.value, row.good.count) for row in looked.layers] == [(0, 0, 4), (1, 1, 4), (2, 0, 4)]
+    assert looked.model_copy(update={"layers": ()}) == plain
+
+
+async def test_a_layer_that_cannot_be_looked_at_ends_the_run_with_the_reason(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(refused=NO_STATE) if "residual" in asked["mitigation"] else Reply(GOOD)
+
+    each = Candidate(HELPS, strategy(HELPS), layers={7: "prefix-state;residual=7"})
+    with asking(tmp_path, answer) as (run, _), pytest.raises(MitigationUnavailable) as raised:
+        await validate(run, subject(base=False), suite(neutral=4), [each], JUDGE, Sampling(), {})
+    assert raised.value.message == f"layer 7 cannot be measured: {NO_STATE}"
 
 
 async def test_thresholds_allow_what_would_fail_without_them(tmp_path: Path) -> None:
