@@ -18,11 +18,11 @@ from unhitch_server.control import explain, health, models, scorecards, strategi
 from unhitch_server.engine import Engine, warm
 from unhitch_server.gate import Gate
 from unhitch_server.last_resort import LastResort
-from unhitch_server.policy import PolicyTable
+from unhitch_server.policy.table import PolicyTable
 from unhitch_server.proxy import Proxy
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.desk import fitting
-from unhitch_server.upstream import Upstream
+from unhitch_server.upstream.replica import Replica
 
 _log = logging.getLogger(__name__)
 
@@ -37,19 +37,20 @@ def create_app(config: Config) -> FastAPI:
     """
     registry = Registry.load(config.allow_plugins)
     policies = PolicyTable(config, registry)
-    upstream = Upstream(config)
-    engine = Engine(config, upstream)
+    replica = Replica(config)
+    engine = replica.engine
     scorer = find_scorer(config)
     gate = Gate(config, registry)
-    proxy = Proxy(config, policies, engine, upstream, gate, scorer)
+    proxy = Proxy(config, policies, replica, gate, scorer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream:
+        async with replica:
             probing = asyncio.gather(_probe(engine, policies, gate), _probe_scorer(scorer))
             yield
             probing.cancel()
-            await asyncio.gather(probing, proxy.close(), engine.states.close(), gate.close(), return_exceptions=True)
+            closing = [gate.close(), *([scorer.close()] if scorer is not None else [])]
+            await asyncio.gather(probing, *closing, return_exceptions=True)
 
     app = FastAPI(
         title="unhitch",

@@ -23,10 +23,35 @@ def _checked_url(value: str) -> str:
     return value.rstrip("/")
 
 
-class Config(BaseModel):
-    """What the proxy needs to know; `unhitch serve --help` lists what the command line and the environment can set."""
+class EngineRendering(BaseModel):
+    """How the engine renders, beside the checkpoint's own template."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    chat_template_kwargs: Mapping[str, Any] = Field(
+        default_factory=dict, description="The engine's --default-chat-template-kwargs, if it was given any."
+    )
+    exclude_tools_when_tool_choice_none: bool = Field(
+        default=False, description="Whether the engine was started with its option of that name."
+    )
+
+    def conversation(self, body: Mapping[str, Any], content_format: ContentFormat) -> Conversation:
+        """What the engine, started as these settings say, makes of a chat body.
+
+        Raises:
+            InvalidBody: The body is malformed.
+            MitigationUnavailable: The body asks for what makes the engine ignore token ids.
+        """
+        return Conversation.from_body(
+            body,
+            content_format=content_format,
+            default_template_kwargs=self.chat_template_kwargs,
+            exclude_tools_when_tool_choice_none=self.exclude_tools_when_tool_choice_none,
+        )
+
+
+class Config(EngineRendering):
+    """What the proxy needs to know; `unhitch serve --help` lists what the command line and the environment can set."""
 
     upstream: Annotated[str, AfterValidator(_checked_url)] = Field(description="Base URL of vLLM, without /v1.")
     upstream_api_key: str | None = Field(default=None, repr=False, description="Key for the proxy's own probes.")
@@ -42,12 +67,6 @@ class Config(BaseModel):
     )
     chat_template: str | None = Field(
         default=None, description="Template that the engine was started with: its source; else the checkpoint's own."
-    )
-    chat_template_kwargs: Mapping[str, Any] = Field(
-        default_factory=dict, description="The engine's --default-chat-template-kwargs, if it was given any."
-    )
-    exclude_tools_when_tool_choice_none: bool = Field(
-        default=False, description="Whether the engine was started with its option of that name."
     )
     allow_plugins: tuple[str, ...] = Field(default=(), description="Names of installed strategies that may be loaded.")
     scorer: str | None = Field(
@@ -88,17 +107,3 @@ class Config(BaseModel):
         ge=0,
         description="No more states are captured on first use where the engine has so many; their files stay.",
     )
-
-    def conversation(self, body: Mapping[str, Any], content_format: ContentFormat) -> Conversation:
-        """What the engine, started as these settings say, makes of a chat body.
-
-        Raises:
-            InvalidBody: The body is malformed.
-            MitigationUnavailable: The body asks for what makes the engine ignore token ids.
-        """
-        return Conversation.from_body(
-            body,
-            content_format=content_format,
-            default_template_kwargs=self.chat_template_kwargs,
-            exclude_tools_when_tool_choice_none=self.exclude_tools_when_tool_choice_none,
-        )

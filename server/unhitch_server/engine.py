@@ -23,7 +23,7 @@ from unhitch.states.fingerprint import is_adapter
 from unhitch_server.config import Config
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.desk import StateDesk
-from unhitch_server.upstream import Upstream
+from unhitch_server.upstream.connection import Upstream
 
 PROBE_CONVERSATIONS: tuple[list[dict[str, str]], ...] = (
     [{"role": "user", "content": "Hello"}],

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from unhitch_server.receipts import Stopwatch
 from unhitch_server.reply import Reply
-from unhitch_server.upstream import OWN_PREFIX, Headers, forwardable
+from unhitch_server.upstream.connection import OWN_PREFIX, Headers, forwardable
 
 _SET_ANEW = frozenset({b"host", b"content-length", b"expect"})
 

@@ -15,7 +15,7 @@ from unhitch.evidence.view import View
 from unhitch.registry import Registry
 from unhitch.strategy import Expanding
 from unhitch_server.config import Config
-from unhitch_server.policy import Decision
+from unhitch_server.policy.decision import Decision
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.shared import Shared
 

@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from contextlib import AbstractAsyncContextManager
-from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
 from unhitch import headers as wire
-from unhitch.errors import (
-    EngineUnavailable,
-    InvalidBody,
-    MitigationUnavailable,
-    MitigationUnconfirmed,
-    RouteNotFound,
-    UnhitchError,
-)
-from unhitch.mitigation import Mitigated
-from unhitch.strategies import best_of
-from unhitch_server import chat, sse
-from unhitch_server.best_of.choice import Answered, Candidate, EngineRefused, choose, rate, together
-from unhitch_server.best_of.request import question, require_one_whole_answer
-from unhitch_server.best_of.scorer import Scorer, no_scorer
+from unhitch.errors import EngineUnavailable, MitigationUnavailable, RouteNotFound, UnhitchError
+from unhitch_server.best_of.scorer import Scorer
 from unhitch_server.config import Config
-from unhitch_server.engine import Engine
 from unhitch_server.exchange import Exchange
 from unhitch_server.gate import Gate
-from unhitch_server.policy import Decision, PolicyTable
+from unhitch_server.mitigating import Mitigator
+from unhitch_server.policy.table import PolicyTable
 from unhitch_server.receipts import Stopwatch, receipt_headers
 from unhitch_server.reply import Reply, read_body, until_gone
-from unhitch_server.sampling import RenderingSampler
-from unhitch_server.states.confirmation import check_connector, error_words
-from unhitch_server.states.customer import Customer
+from unhitch_server.routes.table import ROUTES
 from unhitch_server.states.guard import may_capture, refuse_capture, refuse_states_route
-from unhitch_server.upstream import Answer, Headers, Upstream
-
-HTTP_OK, HTTP_BAD_REQUEST, HTTP_INTERNAL_ERROR = 200, 400, 500
-
-EVENT_STREAM = "text/event-stream"
+from unhitch_server.upstream.replica import Replica
 
 OWN_ROUTES = ("/unhitch/", "/healthz", "/readyz")
 """Paths that are the proxy's; what it has no route for is not the engine's either."""
@@ -54,34 +33,18 @@ class Proxy:
     Args:
         config: Limits.
         policies: Decides what a request gets.
-        engine: Models and checkpoints.
-        upstream: The connection to the engine.
+        replica: The engine.
         gate: Lets requests through by the evidence for their strategies.
         scorer: Chooses between the answers to the draws of `best-of`; without it such requests are refused.
     """
 
     def __init__(
-        self,
-        config: Config,
-        policies: PolicyTable,
-        engine: Engine,
-        upstream: Upstream,
-        gate: Gate,
-        scorer: Scorer | None = None,
+        self, config: Config, policies: PolicyTable, replica: Replica, gate: Gate, scorer: Scorer | None = None
     ) -> None:
         self._config = config
         self._policies = policies
-        self._engine = engine
-        self._upstream = upstream
-        self._gate = gate
-        self._scorer = scorer
-        self._sampler = RenderingSampler(config.rendering_check_every, engine)
-
-    async def close(self) -> None:
-        """Ends what runs beside the requests, and lets go of the scorer."""
-        await self._sampler.close()
-        if self._scorer is not None:
-            await self._scorer.close()
+        self._replica = replica
+        self._mitigator = Mitigator(config, replica, gate, scorer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; a client that leaves cancels what the engine does for it."""
@@ -94,7 +57,7 @@ class Proxy:
             await until_gone(self._serve(exchange), receive)
         except UnhitchError as error:
             if isinstance(error, EngineUnavailable):
-                self._engine.forget()
+                self._replica.engine.forget()
             await exchange.reply.error(error, receipt_headers(exchange.stopwatch))
 
     async def _serve(self, exchange: Exchange) -> None:
@@ -104,14 +67,15 @@ class Proxy:
             )
         refuse_states_route(exchange.scope["raw_path"])
         decision = self._policies.decide(exchange.scope["headers"])
+        route = ROUTES.get(exchange.path) if exchange.method == "POST" else None
         if decision.off or exchange.method in READ_METHODS:
             await self._pass(exchange)
-        elif exchange.method == "POST" and exchange.path == chat.PATH:
-            await self._mitigate(exchange, decision)
+        elif route is not None:
+            await self._mitigator.serve(exchange, decision, route)
         else:
             raise MitigationUnavailable(
                 f"the request's mitigation cannot be made on {exchange.method} {exchange.path}, only on POST "
-                f"{chat.PATH}. Nothing was generated. Use that route, or send `{wire.MITIGATION}: off`.",
+                f"{', '.join(ROUTES)}. Nothing was generated. Use such a route, or send `{wire.MITIGATION}: off`.",
                 param=wire.MITIGATION,
             )
 
@@ -119,133 +83,11 @@ class Proxy:
         """Forwards the bytes as they came, both ways."""
         if may_capture(exchange.body):
             await asyncio.to_thread(refuse_capture, exchange.body)
-        async with self._send(exchange, exchange.headers, exchange.body or None) as answer:
+        send = self._replica.connection.request
+        async with send(
+            exchange.method, exchange.target, exchange.headers, exchange.body or None, exchange.stopwatch
+        ) as answer:
             await exchange.reply.start(answer.status, answer.headers + receipt_headers(exchange.stopwatch))
             async for chunk in answer.chunks():
                 await exchange.reply.write(chunk)
             await exchange.reply.end()
-
-    async def _mitigate(self, exchange: Exchange, decision: Decision) -> None:
-        if any(key.lower() == b"content-encoding" for key, _ in exchange.headers):
-            raise InvalidBody("a compressed body cannot be mitigated; send it without Content-Encoding")
-        request = await asyncio.to_thread(chat.ChatRequest.parse, exchange.body)
-        with exchange.stopwatch:
-            customer = await self._engine.customer(request.model)
-        decision = await self._gate.admit(decision, customer)
-        # The answer is read here, so it must come uncompressed.
-        headers = [(key, value) for key, value in exchange.headers if key.lower() != b"accept-encoding"]
-        if best_of.leads(decision.steps):
-            await self._choose(exchange, headers, decision, request, customer)
-            return
-        mitigated, encoded = await self._engine.states.stocked(
-            partial(request.prepare, customer.checkpoint, decision, self._config), customer, waiting=exchange.stopwatch
-        )
-        with exchange.stopwatch:
-            await self._sampler.check(customer.name, request.fields, mitigated)
-        confirmation = chat.Confirmation(request, mitigated.after.token_ids, mitigated.after.patches)
-        async with self._send(exchange, headers, encoded) as answer:
-            receipt = receipt_headers(exchange.stopwatch, mitigated, customer.name, evidence=decision.evidence)
-            _check(answer, confirmation)
-            if answer.status == HTTP_OK and answer.content_type == EVENT_STREAM:
-                await self._stream(exchange, answer, confirmation, receipt)
-                return
-            body = await self._whole(exchange, answer, confirmation)
-            await exchange.reply.whole(answer.status, answer.headers + receipt, body)
-
-    async def _choose(
-        self, exchange: Exchange, headers: Headers, decision: Decision, request: chat.ChatRequest, customer: Customer
-    ) -> None:
-        """Has every draw of `best-of` answered, and returns the best answer as if it alone had been asked for."""
-        require_one_whole_answer(request.fields)
-        if self._scorer is None:
-            raise no_scorer()
-        scorer = self._scorer
-        draws = await self._engine.states.stocked(
-            partial(request.prepare_draws, customer.checkpoint, decision, self._config),
-            customer,
-            waiting=exchange.stopwatch,
-        )
-        mitigated, _ = draws[0]
-        asked, choice = question(mitigated.before.conversation), None
-
-        async def candidate(mitigated: Mitigated, encoded: bytes) -> Candidate:
-            answered = await self._answered(exchange, headers, request, mitigated, encoded)
-            return await rate(answered, asked, scorer)
-
-        with exchange.stopwatch:
-            await self._sampler.check(customer.name, request.fields, mitigated)
-            await scorer.ready()
-            try:
-                choice = choose(await together(candidate(*draw) for draw in draws))
-                answered = choice.best.answered
-            except EngineRefused as refused:
-                answered = refused.answered
-        receipt = receipt_headers(
-            exchange.stopwatch, answered.mitigated, customer.name, choice, evidence=decision.evidence
-        )
-        await exchange.reply.whole(answered.status, answered.headers + receipt, answered.body)
-
-    async def _answered(
-        self, exchange: Exchange, headers: Headers, request: chat.ChatRequest, mitigated: Mitigated, encoded: bytes
-    ) -> Answered:
-        """The whole answer to one draw.
-
-        Raises:
-            EngineRefused: It is an error of the engine's own.
-        """
-        own = dataclasses.replace(exchange, stopwatch=Stopwatch())  # the request's runs for all draws at once
-        confirmation = chat.Confirmation(request, mitigated.after.token_ids, mitigated.after.patches)
-        async with self._send(own, headers, encoded) as answer:
-            _check(answer, confirmation)
-            if answer.status == HTTP_OK and answer.content_type == EVENT_STREAM:
-                raise MitigationUnconfirmed("the engine answered with a stream where none was asked for")
-            answered = Answered(mitigated, answer.status, answer.headers, await self._whole(own, answer, confirmation))
-        if answered.status != HTTP_OK or confirmation.failed:
-            raise EngineRefused(answered)
-        return answered
-
-    async def _whole(self, exchange: Exchange, answer: Answer, confirmation: chat.Confirmation) -> bytes:
-        """A whole answer as the client gets it: confirmed, or the engine's own error in its own words."""
-        with exchange.stopwatch:
-            body = await answer.read()
-        if confirmation.patches and answer.status == HTTP_INTERNAL_ERROR:
-            raise await self._engine.states.failure(confirmation.patches, error_words(body), answer.request_id)
-        return await asyncio.to_thread(confirmation.settle_whole, body) if answer.status == HTTP_OK else body
-
-    async def _stream(
-        self, exchange: Exchange, answer: Answer, confirmation: chat.Confirmation, receipt: Headers
-    ) -> None:
-        """Holds the stream back until it has confirmed the edit, in its first chunk; then nothing is held.
-
-        Where states are served it is held until something was generated, which comes at once behind that chunk.
-        """
-        held = bytearray()
-        async for events in sse.events(answer.chunks()):
-            for event in events:
-                held += sse.map_data(event, confirmation.settle)
-            if confirmation.failed and confirmation.patches and not exchange.reply.started:
-                raise await self._engine.states.failure(
-                    confirmation.patches, confirmation.words, confirmation.request_id or answer.request_id
-                )
-            if (confirmation.given and confirmation.begun) or confirmation.failed:
-                if not exchange.reply.started:
-                    await exchange.reply.start(answer.status, answer.headers + receipt)
-                await exchange.reply.write(bytes(held))
-                held.clear()
-        if not exchange.reply.started:
-            raise MitigationUnconfirmed("the engine's stream ended before it confirmed the edited prompt")
-        await exchange.reply.end()
-
-    def _send(self, exchange: Exchange, headers: Headers, body: bytes | None) -> AbstractAsyncContextManager[Answer]:
-        return self._upstream.request(exchange.method, exchange.target, headers, body, exchange.stopwatch)
-
-
-def _check(answer: Answer, confirmation: chat.Confirmation) -> None:
-    """Sees that an answer, by its status and headers, can confirm the edit."""
-    if HTTP_OK < answer.status < HTTP_BAD_REQUEST:
-        raise MitigationUnconfirmed(
-            f"the engine answered {answer.status} where 200 is due, so the edited prompt was not confirmed. "
-            "Does another proxy stand between?"
-        )
-    if confirmation.patches and answer.status == HTTP_OK:
-        check_connector(answer.connector)

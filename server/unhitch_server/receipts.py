@@ -9,7 +9,7 @@ from unhitch import headers as wire
 from unhitch.evidence.standing import Evidence
 from unhitch.mitigation import Mitigated
 from unhitch_server.best_of.choice import Choice
-from unhitch_server.upstream import Headers
+from unhitch_server.upstream.connection import Headers
 
 
 class Stopwatch:

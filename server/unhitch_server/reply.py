@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import Message, Receive, Send
 
 from unhitch.errors import BodyTooLarge, UnhitchError
-from unhitch_server.upstream import Headers
+from unhitch_server.upstream.connection import Headers
 
 
 class ClientGone(Exception):

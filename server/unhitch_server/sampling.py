@@ -8,23 +8,11 @@ import logging
 from typing import Any
 
 from unhitch.errors import EngineError, MitigationUnavailable
-from unhitch.mitigation import Mitigated
+from unhitch.rendering.prompt import Prompt
 from unhitch_server.engine import Engine
+from unhitch_server.routes.request import GenerationRequest, Incomparable
 
 _log = logging.getLogger(__name__)
-
-TOKENIZE_FIELDS = (
-    "messages",
-    "tools",
-    "add_generation_prompt",
-    "continue_final_message",
-    "add_special_tokens",
-    "chat_template_kwargs",
-)
-"""What the engine's /tokenize takes of a chat body."""
-
-OTHER_TEMPLATE_FIELDS = ("documents", "reasoning_effort")
-"""What reaches the template on the chat route only; a body that has one cannot be compared."""
 
 
 class RenderingSampler:
@@ -44,13 +32,13 @@ class RenderingSampler:
         self._count = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def check(self, model: str, fields: dict[str, Any], mitigated: Mitigated) -> None:
+    async def check(self, model: str, request: GenerationRequest, prompt: Prompt) -> None:
         """Takes the request into the sample when its turn has come, beside its path unless the model is suspect.
 
         Args:
             model: Its served name.
-            fields: The decoded body.
-            mitigated: Holds the prompt as rendered here, before the edit.
+            request: The body.
+            prompt: As rendered here, before the edit.
 
         Raises:
             MitigationUnavailable: The model is suspect, and the engine renders this request otherwise.
@@ -58,22 +46,21 @@ class RenderingSampler:
         suspect = model in self._engine.suspects
         if not suspect and next(self._count) % self._every:
             return
-        other = [name for name in OTHER_TEMPLATE_FIELDS if fields.get(name) is not None]
-        if other and suspect:
+        try:
+            body = {**request.tokenizing(prompt), "model": model}
+        except Incomparable as other:
+            if not suspect:
+                return
             raise MitigationUnavailable(
-                f"the engine renders some prompts of {model!r} otherwise than its files here do, and with {other[0]!r} "
-                "set the two cannot be compared. Leave it out, or see that proxy and engine read the same model.",
-                param=other[0],
-            )
-        if other:
-            return
-        body = {name: fields[name] for name in TOKENIZE_FIELDS if name in fields} | {"model": model}
-        if mitigated.before.conversation.tools is None:  # the engine may leave out those that are not to be called
-            body.pop("tools", None)
+                f"the engine renders some prompts of {model!r} otherwise than its files here do, and with "
+                f"{other.field!r} set the two cannot be compared. Leave it out, or see that proxy and engine read the "
+                "same model.",
+                param=other.field,
+            ) from None
         if suspect:
-            await self._engine.compare(model, body, mitigated.before.token_ids)
+            await self._engine.compare(model, body, prompt.token_ids)
             return
-        task = asyncio.create_task(self._sample(model, body, mitigated.before.token_ids))
+        task = asyncio.create_task(self._sample(model, body, prompt.token_ids))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

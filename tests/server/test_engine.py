@@ -12,7 +12,7 @@ from unhitch.errors import ModelNotFound
 from unhitch.evidence.served import identify
 from unhitch_server.config import Config
 from unhitch_server.engine import Engine
-from unhitch_server.upstream import Upstream
+from unhitch_server.upstream.connection import Upstream
 
 
 @pytest.fixture

@@ -460,7 +460,7 @@ async def test_an_unforeseen_error_is_an_openai_error_too(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("unhitch_server.chat.render", broken)
+    monkeypatch.setattr("unhitch_server.routes.chat.render", broken)
     answer = await client.post(CHAT, json=HELLO, headers=PERTURB)
     assert answer.status_code == 500
     assert error_of(answer)["code"] == "internal_error"

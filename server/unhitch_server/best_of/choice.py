@@ -13,7 +13,7 @@ from unhitch.evals.judges.judge import Judgement
 from unhitch.evals.question import Question
 from unhitch.mitigation import Mitigated
 from unhitch_server.best_of.scorer import Scorer, ScorerFailed, rank, rated
-from unhitch_server.upstream import Headers
+from unhitch_server.upstream.connection import Headers
 
 T = TypeVar("T")
 

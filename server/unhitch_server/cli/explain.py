@@ -45,11 +45,11 @@ def explain(
     from unhitch.engine import served
     from unhitch.registry import Registry
     from unhitch.rendering.checkpoint import Checkpoint
-    from unhitch.rendering.conversation import Conversation
-    from unhitch_server.chat import ChatRequest
     from unhitch_server.cli.evidence import view_of
+    from unhitch_server.config import EngineRendering
     from unhitch_server.control.explain import explanation
-    from unhitch_server.policy import Decision
+    from unhitch_server.policy.decision import Decision
+    from unhitch_server.routes.chat import ChatRequest
     from unhitch_server.states.folder import shelf_of
 
     what = served.find(model, base=base)
@@ -60,12 +60,11 @@ def explain(
     registry = Registry.load(allow_plugin or ())
     steps = registry.bind(wire.parse_mitigation(mitigation))
     chat = ChatRequest.parse(json.dumps(body).encode("utf-8"))
-    conversation = Conversation.from_body(body, content_format=checkpoint.content_format)
     shelf = None if states is None else shelf_of(states, what)
     view = None if evidence is None else view_of(evidence, registry, what, name, checkpoint)
     decision = Decision(steps, session, view)
     try:
-        mitigated = chat.edit(checkpoint, decision, conversation, shelf)
+        mitigated = chat.edit(checkpoint, decision, EngineRendering(), shelf)
     except StateMissing as missing:
         if shelf is not None:
             raise

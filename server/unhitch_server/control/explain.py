@@ -13,12 +13,12 @@ from unhitch import headers as wire
 from unhitch.evidence.standing import Evidence
 from unhitch.mitigation import Mitigated
 from unhitch.rendering.anatomy import describe
-from unhitch_server.chat import ChatRequest
 from unhitch_server.config import Config
 from unhitch_server.engine import Engine
 from unhitch_server.gate import Gate
-from unhitch_server.policy import PolicyTable
+from unhitch_server.policy.table import PolicyTable
 from unhitch_server.reply import read_body
+from unhitch_server.routes.chat import ChatRequest
 
 router = APIRouter()
 

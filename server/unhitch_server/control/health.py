@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from unhitch.errors import UnhitchError
 from unhitch_server.engine import Engine
-from unhitch_server.policy import PolicyTable
+from unhitch_server.policy.table import PolicyTable
 from unhitch_server.states.desk import fitting
 
 router = APIRouter()

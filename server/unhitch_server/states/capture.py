@@ -16,7 +16,7 @@ from unhitch.states.patch import FIELD
 from unhitch_server.states.confirmation import PARAMS
 from unhitch_server.states.guard import CAPTURE
 from unhitch_server.states.shared import Shared
-from unhitch_server.upstream import Upstream
+from unhitch_server.upstream.connection import Upstream
 
 _log = logging.getLogger(__name__)
 

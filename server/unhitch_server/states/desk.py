@@ -21,7 +21,7 @@ from unhitch_server.states.customer import Customer
 from unhitch_server.states.listing import Listing
 from unhitch_server.states.probe import Probe, Probed
 from unhitch_server.states.shared import Shared
-from unhitch_server.upstream import Upstream
+from unhitch_server.upstream.connection import Upstream
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from unhitch_server.config import Config
 from unhitch_server.states.confirmation import PARAMS, check_connector, check_patches
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.listing import Listing
-from unhitch_server.upstream import Told, Upstream
+from unhitch_server.upstream.connection import Told, Upstream
 
 _log = logging.getLogger(__name__)
 

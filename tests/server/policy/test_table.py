@@ -3,7 +3,8 @@ import pytest
 from unhitch.errors import BadParameter, HeaderError, UnknownPolicy, UnknownStrategy
 from unhitch.registry import Registry
 from unhitch_server.config import Config
-from unhitch_server.policy import Decision, PolicyTable
+from unhitch_server.policy.decision import Decision
+from unhitch_server.policy.table import PolicyTable
 
 STRICT = {"strict": "bare", "free": "off"}
 

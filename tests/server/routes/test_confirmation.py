@@ -2,15 +2,15 @@ import json
 
 import pytest
 
-from unhitch.errors import InvalidBody, MitigationUnconfirmed
+from unhitch.errors import MitigationUnconfirmed
 from unhitch.states.patch import Patch
-from unhitch_server.chat import ChatRequest, Confirmation, without_token_ids
+from unhitch_server.routes.confirmation import Confirmation, without_token_ids
 
 IDS = (7, 8, 9)
 
 
-def confirmation(**fields: object) -> Confirmation:
-    return Confirmation(ChatRequest.parse(json.dumps({"model": "m", "messages": [], **fields}).encode()), IDS)
+def confirmation(*, strip: bool = True) -> Confirmation:
+    return Confirmation(IDS, strip=strip)
 
 
 def chunk(**fields: object) -> bytes:
@@ -19,14 +19,6 @@ def chunk(**fields: object) -> bytes:
 
 def choice(content: str, **fields: object) -> dict[str, object]:
     return {"index": 0, "delta": {"content": content}, "finish_reason": None, **fields}
-
-
-def test_token_ids_are_put_into_the_body_and_nothing_else_changes() -> None:
-    text = '{"model":"m", "x":1e2, "kv_transfer_params": {"a": 1}, "return_token_ids": false, "messages":[]}'
-    sent = ChatRequest.parse(text.encode()).encode(IDS).decode()
-    assert sent.startswith('{"model":"m", "x":1e2, "kv_transfer_params": {')
-    assert json.loads(sent)["kv_transfer_params"] == {"a": 1, "prompt_token_ids": [7, 8, 9]}
-    assert json.loads(sent)["return_token_ids"] is True
 
 
 def test_the_first_chunk_must_confirm_and_the_later_ones_need_not() -> None:
@@ -45,8 +37,7 @@ def test_the_first_chunk_must_confirm_and_the_later_ones_need_not() -> None:
 
 @pytest.mark.parametrize("begins", [{"token_ids": [1]}, {"finish_reason": "stop"}])
 def test_a_stream_under_a_state_has_begun_once_something_was_generated(begins: dict[str, object]) -> None:
-    request = ChatRequest.parse(b'{"model": "m", "messages": []}')
-    patched = Confirmation(request, IDS, [Patch(state="e" * 64, start=0, tokens=1)])
+    patched = Confirmation(IDS, [Patch(state="e" * 64, start=0, tokens=1)])
     assert confirmation().begun
     patched.settle(chunk(choices=[choice("")], prompt_token_ids=[7, 8, 9]))
     assert (patched.given, patched.begun) == (True, False)
@@ -89,14 +80,6 @@ def test_only_the_token_ids_of_choices_are_taken_out(choices: list[dict[str, obj
 
 
 def test_a_client_that_asked_for_token_ids_gets_them() -> None:
-    reader = confirmation(return_token_ids=True)
+    reader = confirmation(strip=False)
     first = chunk(choices=[choice("a", token_ids=[1])], prompt_token_ids=[7, 8, 9])
     assert reader.settle(first) == first
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[1]", b"nul", b'{"model": 3}', b'{"kv_transfer_params": 1}', b"\xff\xfe", b"[" * 100_000]
-)
-def test_what_is_no_chat_body_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidBody):
-        ChatRequest.parse(body)

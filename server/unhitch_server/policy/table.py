@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from unhitch import headers as wire
 from unhitch.errors import HeaderError, UnknownPolicy
-from unhitch.evidence.standing import Evidence
-from unhitch.evidence.view import View
 from unhitch.mitigation import Step
 from unhitch.registry import Registry
 from unhitch.states.choice import StateParameters
-from unhitch.strategies.off import Off
 from unhitch_server.config import Config
-from unhitch_server.upstream import OWN_PREFIX
+from unhitch_server.policy.decision import Decision
+from unhitch_server.upstream.connection import OWN_PREFIX
 
 _LONGEST = 16_384
 """Bytes of one of our headers; parsed ones are cached."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one request gets.
-
-    Args:
-        steps: Strategies with their parameters, in order.
-        session: The session that keys the draw, where the caller named one.
-        view: The evidence for the model, where strategies choose by it or the gate did.
-        evidence: What is known of the steps on the model, where the operator has it marked or required.
-    """
-
-    steps: tuple[Step, ...]
-    session: str | None = None
-    view: View | None = None
-    evidence: Evidence | None = None
-
-    @property
-    def off(self) -> bool:
-        """Whether the request goes through as it came."""
-        return all(isinstance(step.strategy, Off) for step in self.steps)
 
 
 class PolicyTable:

@@ -6,7 +6,7 @@ import pytest
 
 from unhitch.errors import EngineError, EngineTimeout, EngineUnavailable
 from unhitch_server.config import Config
-from unhitch_server.upstream import Upstream, forwardable
+from unhitch_server.upstream.connection import Upstream, forwardable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
 

@@ -1,0 +1,1 @@
+"""The routes that generate: how each is read, encoded for the engine, and confirmed."""

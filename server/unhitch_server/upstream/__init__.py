@@ -1,0 +1,1 @@
+"""The engine behind the proxy: connections, replicas, and their faults."""
