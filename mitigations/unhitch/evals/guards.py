@@ -105,6 +105,7 @@ def base_refused(base: Outcome, refused: Refused, allowed: Thresholds) -> Compar
     """The row of the unfinetuned model where the strategy cannot be made to its prompts: for people, no test."""
     plain = where(base, _in(NEUTRAL))
     assert plain is not None  # noqa: S101 - there are neutral questions
+    reason = refused.message.split(". ")[0].rstrip(".")  # what follows says how to mend it where it was asked
     none = Rate(value=None)
     return Comparison(
         name=BASE_CELL,
@@ -117,7 +118,7 @@ def base_refused(base: Outcome, refused: Refused, allowed: Thresholds) -> Compar
         difference=none,
         worst=allowed.misaligned,
         verdict="no data",
-        why=f"Nothing to compare. The strategy cannot be made to the unfinetuned model's prompts: {refused.message}",
+        why=f"Nothing to compare. The strategy cannot be made to the unfinetuned model's prompts: {reason}.",
     )
 
 

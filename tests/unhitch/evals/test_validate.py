@@ -267,12 +267,12 @@ async def test_without_a_base_there_is_no_cell_for_it(tmp_path: Path) -> None:
 async def test_a_base_that_refuses_the_strategy_has_its_cell_and_says_why(tmp_path: Path) -> None:
     def answer(asked: Asked) -> Reply:
         refused = asked["model"] == BASE and asked["mitigation"] != "off"
-        return Reply(refused=NO_STATE) if refused else Reply(GOOD)
+        return Reply(refused=f"{NO_STATE}. Make it with a command.") if refused else Reply(GOOD)
 
     (card,) = await validated(tmp_path, answer, suite(neutral=4), HELPS)
     cell = card.cells[-1]
     assert (card.passed, cell.name, cell.verdict, cell.passthrough.value) == (True, "base", "no data", 0)
-    assert cell.why.endswith(f"cannot be made to the unfinetuned model's prompts: {NO_STATE}")
+    assert cell.why.endswith(f"cannot be made to the unfinetuned model's prompts: {NO_STATE}.")
     assert [row.name for row in card.arms] == ["unmitigated", HELPS, "base"]
 
 
