@@ -1,0 +1,1 @@
+"""What the proxy asks beside its clients' requests: shadow arms and canaries."""
