@@ -9,7 +9,12 @@
     │   ├── InvalidBody                      a body that is no chat completion request
     │   ├── ModelNotFound           404      the engine serves no model of that name
     │   ├── RouteNotFound           404      a path that is the proxy's own, and that it does not have
-    │   └── BodyTooLarge            413      more bytes than the operator allows
+    │   ├── BodyTooLarge            413      more bytes than the operator allows
+    │   ├── HeadersTooLarge         431      more header lines or bytes than are read
+    │   ├── InvalidKey              401      no key, or none that is known and in force
+    │   ├── NotPermitted            403      the key is good, and is not for this
+    │   └── RateLimited             429      more requests a minute than the key has
+    │       └── TooManyAtOnce                more requests at once than the key has
     ├── MitigationUnavailable       422      the edit cannot be made; nothing was generated
     │   ├── StateMissing                     no state that is served fits the prompt
     │   ├── NotValidated                     no passing scorecard for the model, and the operator requires one
@@ -18,6 +23,8 @@
     ├── EngineError                 502      the engine answered something that cannot be used
     │   ├── EngineUnavailable       503      no connection to the engine
     │   └── EngineTimeout           504      the engine took too long
+    ├── Overloaded                  503      more requests at once than the proxy takes
+    ├── KeyFileError                         a file of keys that is missing, damaged, or cannot be written
     ├── RegistryError                        a strategy that cannot be registered or loaded
     ├── CheckpointError                      files of a model that are missing or cannot be used
     ├── StateError                           a prefix state that is missing, damaged, or cannot be made
@@ -32,6 +39,7 @@ to do.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -49,6 +57,8 @@ class UnhitchError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
     code: ClassVar[str] = "internal_error"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """What an answer with this error has beside the headers of every answer."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -117,6 +127,51 @@ class BodyTooLarge(InvalidRequest):
 
     status = 413
     code = "body_too_large"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """More header lines, or more bytes of them, than are read."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+class InvalidKey(InvalidRequest):
+    """No key came, or none that is known and in force."""
+
+    status = 401
+    code = "invalid_api_key"
+    headers = ((b"www-authenticate", b"Bearer"),)
+
+
+class NotPermitted(InvalidRequest):
+    """The key is good, and does not cover what was asked for."""
+
+    status = 403
+    code = "not_permitted"
+
+
+class RateLimited(InvalidRequest):
+    """The key's requests of this minute are used up.
+
+    Args:
+        message: As for every error.
+        wait_seconds: When it is worth trying again; told in Retry-After, in whole seconds and at least one.
+    """
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, wait_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.headers = ((b"retry-after", b"%d" % max(1, math.ceil(wait_seconds))),)
+
+
+class TooManyAtOnce(RateLimited):
+    """The key has as many requests under way as it may have."""
+
+    code = "concurrency_limit_exceeded"
 
 
 class MitigationUnavailable(UnhitchError):
@@ -202,6 +257,20 @@ class EngineTimeout(EngineError):
 
     status = 504
     code = "engine_timeout"
+
+
+class Overloaded(UnhitchError):
+    """As many requests are under way as the proxy takes."""
+
+    status = 503
+    code = "overloaded"
+    headers = ((b"retry-after", b"1"),)
+
+
+class KeyFileError(UnhitchError):
+    """A file of keys that is missing, damaged, or cannot be written."""
+
+    code = "key_file_error"
 
 
 class RegistryError(UnhitchError):
