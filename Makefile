@@ -68,4 +68,6 @@ $(VENV)/.dev: $(VENV)/.engine
 	@echo "Installing the tools for development ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[$(ENGINE),dev]'
 	@$(BIN)/python -m unhitch.engine.cpu_wheel
+	@command -v npm > /dev/null && npm ci --silent --prefix tests/e2e/clients/node \
+		|| echo "npm is missing, or failed: the tests of the Node client are skipped."
 	@touch $@

@@ -12,11 +12,13 @@
     │   ├── BodyTooLarge            413      more bytes than the operator allows
     │   ├── HeadersTooLarge         431      more header lines or bytes than are read
     │   ├── InvalidKey              401      no key, or none that is known and in force
+    │   ├── PolicyLocked            403      a header asks for what the policy does not let clients change
     │   ├── NotPermitted            403      the key is good, and is not for this
     │   └── RateLimited             429      more requests a minute than the key has
     │       └── TooManyAtOnce                more requests at once than the key has
     ├── MitigationUnavailable       422      the edit cannot be made; nothing was generated
     │   ├── StateMissing                     no state that is served fits the prompt
+    │   ├── UnrecognisedPrompt               a raw prompt in which no chat template is recognised
     │   ├── NotValidated                     no passing scorecard for the model, and the operator requires one
     │   ├── PatchFailed             502      the engine failed a request whose K/V a state was to give
     │   └── MitigationUnconfirmed   502      the engine did not confirm it; the answer is withheld
@@ -94,6 +96,13 @@ class UnknownPolicy(InvalidRequest):
     """A policy name that the operator has not configured."""
 
     code = "unknown_policy"
+
+
+class PolicyLocked(InvalidRequest):
+    """A header asks for what the operator's policy does not let clients change."""
+
+    status = 403
+    code = "policy_locked"
 
 
 class BadParameter(InvalidRequest):
@@ -216,6 +225,12 @@ class StateMissing(MitigationUnavailable):
             options=self.options,
             param=self.param,
         )
+
+
+class UnrecognisedPrompt(MitigationUnavailable):
+    """No chat template is recognised in a raw prompt, so nobody can say where its prefix ends."""
+
+    code = "prompt_not_recognised"
 
 
 class NotValidated(MitigationUnavailable):

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from unhitch.errors import UnhitchError
+from unhitch.errors import InvalidRequest, UnhitchError
 from unhitch.registry import Registry
+from unhitch_server.access.control import ControlGuard
+from unhitch_server.access.doorkeeper import Doorkeeper
+from unhitch_server.aside.shadow import ShadowFile, Shadows
 from unhitch_server.best_of.scorer import Scorer, find_scorer
 from unhitch_server.config import Config
-from unhitch_server.control import explain, health, models, scorecards, strategies
+from unhitch_server.control import explain, health, models, operation, scorecards, strategies
 from unhitch_server.engine import Engine, warm
 from unhitch_server.gate import Gate
 from unhitch_server.last_resort import LastResort
+from unhitch_server.policy.document import Document
+from unhitch_server.policy.reload import Policies
 from unhitch_server.policy.table import PolicyTable
 from unhitch_server.proxy import Proxy
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.desk import fitting
-from unhitch_server.upstream.replica import Replica
+from unhitch_server.upstream.building import fleets_of
 
 _log = logging.getLogger(__name__)
 
@@ -36,20 +42,25 @@ def create_app(config: Config) -> FastAPI:
         JudgeError: The scorer is not installed, or lacks a setting.
     """
     registry = Registry.load(config.allow_plugins)
-    policies = PolicyTable(config, registry)
-    replica = Replica(config)
-    engine = replica.engine
+    policies = policies_of(config, registry)
+    fleets = fleets_of(policies.current.document, config, os.environ)
+    engine = fleets[policies.current.document.main_upstream].replicas[0].engine
     scorer = find_scorer(config)
     gate = Gate(config, registry)
-    proxy = Proxy(config, policies, replica, gate, scorer)
+    door = Doorkeeper(config.key_file, config.control_key, most_at_once=config.most_at_once)
+    shadows = None if config.shadow_file is None else Shadows(ShadowFile(config.shadow_file))
+    proxy = Proxy(config, policies, fleets, gate, door, scorer, shadows)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with replica:
-            probing = asyncio.gather(_probe(engine, policies, gate), _probe_scorer(scorer))
+        async with AsyncExitStack() as stack:
+            for each in fleets.values():
+                await stack.enter_async_context(each)
+            await stack.enter_async_context(policies)
+            probing = asyncio.gather(_probe(engine, policies.current, gate), _probe_scorer(scorer))
             yield
             probing.cancel()
-            closing = [gate.close(), *([scorer.close()] if scorer is not None else [])]
+            closing = [each.close() for each in (gate, scorer, shadows) if each is not None]
             await asyncio.gather(probing, *closing, return_exceptions=True)
 
     app = FastAPI(
@@ -62,18 +73,43 @@ def create_app(config: Config) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.config, app.state.registry, app.state.policies = config, registry, policies
-    app.state.engine, app.state.gate = engine, gate
-    for part in (health, models, strategies, scorecards, explain):
+    app.state.engine, app.state.gate, app.state.fleets = engine, gate, fleets
+    app.state.counters, app.state.shadows = proxy.counters, shadows
+    for part in (health, models, strategies, scorecards, explain, operation):
         app.include_router(part.router)
     app.add_exception_handler(UnhitchError, _openai_error)
+    app.add_middleware(ControlGuard, control_key=door.control_key, client_keys=door.client_keys)
     app.add_middleware(LastResort)
     app.mount("/", proxy)
     return app
 
 
+def policies_of(config: Config, registry: Registry) -> Policies:
+    """The policies that the settings name, or that the file does.
+
+    Raises:
+        InvalidRequest: Both do, or no engine is named.
+        InvalidPolicy: They cannot be used.
+    """
+    settings = {"upstream": config.upstream, "mitigation": config.mitigation, "policies": config.policies}
+    if config.policy_file is None:
+        if not config.upstream:
+            raise InvalidRequest("no engine is named: give --upstream URL, or a policy file with `upstreams`")
+        document = Document.of_settings(**settings, require_validated=config.require_validated)  # type: ignore[arg-type]
+        return Policies(PolicyTable(document, registry))
+    if config.mitigation != "off" or config.policies or config.require_validated != "no":
+        raise InvalidRequest(
+            f"{config.policy_file} holds the policies, so --mitigation, --policy and --require-validated cannot be "
+            "given beside it; write them there"
+        )
+    return Policies.of_file(config.policy_file, registry, upstream=config.upstream or None, environ=os.environ)
+
+
 async def _openai_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UnhitchError)  # noqa: S101 - registered for nothing else
-    return JSONResponse(error.to_openai(), status_code=error.status)
+    return JSONResponse(
+        error.to_openai(), status_code=error.status, headers={k.decode(): v.decode() for k, v in error.headers}
+    )
 
 
 async def _probe(engine: Engine, policies: PolicyTable, gate: Gate) -> None:
@@ -97,11 +133,11 @@ async def _probe(engine: Engine, policies: PolicyTable, gate: Gate) -> None:
 
 async def _probe_evidence(gate: Gate, customer: Customer, policies: PolicyTable) -> None:
     """Finds out whether the operator's default is validated on a model, where that matters."""
-    if gate.require == "no":
+    if (require := policies.default.require) == "no":
         return
     evidence = (await gate.inform(policies.default, customer)).evidence
     if evidence is not None and evidence.status != "passed":
-        outcome = "is refused" if gate.require == "refuse" else "is marked so"
+        outcome = "is refused" if require == "refuse" else "is marked so"
         _log.warning(
             "the default mitigation of %s is not validated and %s: %s", customer.name, outcome, evidence.sentence
         )

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from yarl import URL
+from pydantic import BaseModel, ConfigDict, Field
 
 from unhitch.rendering.conversation import Conversation
 from unhitch.rendering.messages import ContentFormat
-
-
-def _checked_url(value: str) -> str:
-    try:
-        url = URL(value)
-        sound = url.scheme in ("http", "https") and url.host and url.port and not (url.query_string or url.fragment)
-    except ValueError as error:
-        raise ValueError(f"{value!r} is no URL: {error}") from error
-    if not sound or url.user or any(character.isspace() for character in value):
-        raise ValueError(f"{value!r} is no http:// or https:// URL of a host, without query and user")
-    return value.rstrip("/")
+from unhitch_server.policy.url import EngineUrl
 
 
 class EngineRendering(BaseModel):
@@ -53,7 +43,18 @@ class EngineRendering(BaseModel):
 class Config(EngineRendering):
     """What the proxy needs to know; `unhitch serve --help` lists what the command line and the environment can set."""
 
-    upstream: Annotated[str, AfterValidator(_checked_url)] = Field(description="Base URL of vLLM, without /v1.")
+    upstream: EngineUrl = Field(
+        default="", description="Base URL of vLLM, without /v1; empty where a policy file names the engines."
+    )
+    policy_file: Path | None = Field(
+        default=None, description="The operator's policies; then neither mitigation nor policies are set here."
+    )
+    key_file: Path | None = Field(default=None, description="The clients' keys; without it no key is asked for.")
+    control_key: str | None = Field(default=None, repr=False, description="The operator's key, for control routes.")
+    most_at_once: int | None = Field(default=None, ge=1, description="Requests under way over all clients.")
+    shadow_file: Path | None = Field(
+        default=None, description="Where requests and answers of shadow arms go; without it none is asked."
+    )
     upstream_api_key: str | None = Field(default=None, repr=False, description="Key for the proxy's own probes.")
     mitigation: str = Field(
         default="off", description="What requests without a header get: the value of an Unhitch-Mitigation header."

@@ -21,6 +21,7 @@ from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
 from unhitch.states.fingerprint import is_adapter
 from unhitch_server.config import Config
+from unhitch_server.routes.probing import RouteProbes
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.desk import StateDesk
 from unhitch_server.upstream.connection import Upstream
@@ -98,6 +99,8 @@ class Engine:
         self._first: str | None = None
         self.suspects: set[str] = set()
         """Models of which a sampled request was rendered otherwise than by the engine."""
+        self.routes = RouteProbes(self._ask, config, config.recheck_seconds)
+        """Whether each route takes token ids."""
         self.states = StateDesk(config, upstream)
         """What the engine serves from states."""
 
@@ -107,6 +110,7 @@ class Engine:
         self._checkpoints = {}
         self._first = None
         self.suspects = set()
+        self.routes.forget()
         self.states.forget()
 
     async def models(self) -> dict[str, ServedModel]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
-from unhitch_server.receipts import Stopwatch
-from unhitch_server.reply import Reply
+from unhitch.errors import UnhitchError
+from unhitch_server.access.credentials import upstream_headers
+from unhitch_server.receipts import Stopwatch, receipt_headers
+from unhitch_server.reply import Errors, Reply
 from unhitch_server.upstream.connection import OWN_PREFIX, Headers, forwardable
+from unhitch_server.upstream.counters import Tally
 
 _SET_ANEW = frozenset({b"host", b"content-length", b"expect"})
 
@@ -22,12 +25,18 @@ class Exchange:
         reply: Where the answer goes.
         stopwatch: Started when the request came.
         body: The whole request body, once it is read.
+        own_credentials: Whether the client's key is ours, so that it must not travel upstream.
+        errors: How the route writes an error of ours; None is OpenAI's way.
+        tally: What is noted for the counters.
     """
 
     scope: Scope
     reply: Reply
     stopwatch: Stopwatch
     body: bytes = b""
+    own_credentials: bool = False
+    errors: Errors | None = None
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def method(self) -> str:
@@ -45,11 +54,19 @@ class Exchange:
         query = self.scope["query_string"]
         return str((self.scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1"))
 
-    @property
-    def headers(self) -> Headers:
-        """The request's headers as they go upstream: without ours and those of the connection."""
-        return [
+    def headers_for(self, key: str | None) -> Headers:
+        """The request's headers as they go upstream: without ours and those of the connection.
+
+        Args:
+            key: Of the engine; it takes the place of the client's, where that is ours.
+        """
+        headers = [
             (key, value)
             for key, value in forwardable(self.scope["headers"])
             if key.lower() not in _SET_ANEW and not key.lower().startswith(OWN_PREFIX)
         ]
+        return upstream_headers(headers, key) if self.own_credentials else headers
+
+    async def refuse(self, error: UnhitchError) -> None:
+        """Answers with an error, as far as the client can still be told."""
+        await self.reply.error(error, receipt_headers(self.stopwatch), self.errors)

@@ -29,12 +29,11 @@ class Gate:
     """Looks into the folders of evidence, and lets requests through or refuses them.
 
     Args:
-        config: Names the folders, and says whether evidence is required.
+        config: Names the folders.
         registry: Binds what scorecards and pools name.
     """
 
     def __init__(self, config: Config, registry: Registry) -> None:
-        self.require = config.require_validated
         self._folders = config.evidence
         self._bundled = config.bundled_evidence
         self._registry = registry
@@ -75,13 +74,13 @@ class Gate:
         Raises:
             NotValidated: The operator requires evidence, and there is none that holds for this model and passes.
         """
-        if decision.off or (self.require == "no" and not _expands(decision)):
+        if decision.off or (decision.require == "no" and not _expands(decision)):
             return decision
         decision = await self.inform(decision, customer)
-        if self.require == "no":
+        if decision.require == "no":
             return dataclasses.replace(decision, evidence=None)
         evidence = decision.evidence
-        if self.require == "refuse" and evidence is not None and evidence.status != "passed":
+        if decision.require == "refuse" and evidence is not None and evidence.status != "passed":
             raise refusal(evidence)
         return decision
 

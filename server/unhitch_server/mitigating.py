@@ -24,6 +24,7 @@ from unhitch_server.routes.request import GenerationRequest
 from unhitch_server.states.confirmation import check_connector, error_words
 from unhitch_server.states.customer import Customer
 from unhitch_server.upstream.connection import Answer, Headers
+from unhitch_server.upstream.faults import UNSERVED, NotServed
 from unhitch_server.upstream.replica import Replica
 
 HTTP_OK, HTTP_BAD_REQUEST, HTTP_INTERNAL_ERROR = 200, 400, 500
@@ -57,16 +58,19 @@ class Mitigator:
             route: What reads its body.
 
         Raises:
+            NotServed: The engine answered that it does not take the request; nothing was sent.
             UnhitchError: It cannot be served so; no byte of an unmitigated answer was sent.
         """
-        if any(key.lower() == b"content-encoding" for key, _ in exchange.headers):
+        came = exchange.headers_for(self._replica.connection.key)
+        if any(key.lower() == b"content-encoding" for key, _ in came):
             raise InvalidBody("a compressed body cannot be mitigated; send it without Content-Encoding")
         request = await asyncio.to_thread(route.parse, exchange.body)
         with exchange.stopwatch:
             customer = await self._engine.customer(request.model)
+            await self._engine.routes.check(route, customer.name, customer.checkpoint)
         decision = await self._gate.admit(decision, customer)
         # The answer is read here, so it must come uncompressed.
-        headers = [(key, value) for key, value in exchange.headers if key.lower() != b"accept-encoding"]
+        headers = [(key, value) for key, value in came if key.lower() != b"accept-encoding"]
         if best_of.leads(decision.steps):
             await self._choose(exchange, headers, decision, request, customer)
             return
@@ -78,6 +82,7 @@ class Mitigator:
         confirmation = request.confirmation(mitigated)
         async with self._send(exchange, headers, encoded) as answer:
             receipt = receipt_headers(exchange.stopwatch, mitigated, customer.name, evidence=decision.evidence)
+            await answer.require_served(receipt)
             _check(answer, confirmation)
             if answer.status == HTTP_OK and answer.content_type == EVENT_STREAM:
                 await self._stream(exchange, answer, confirmation, receipt)
@@ -116,6 +121,8 @@ class Mitigator:
         receipt = receipt_headers(
             exchange.stopwatch, answered.mitigated, customer.name, choice, evidence=decision.evidence
         )
+        if answered.status in UNSERVED:
+            raise NotServed(answered.status, answered.headers + receipt, answered.body)
         await exchange.reply.whole(answered.status, answered.headers + receipt, answered.body)
 
     async def _answered(
@@ -165,6 +172,7 @@ class Mitigator:
                 held.clear()
         if not exchange.reply.started:
             raise MitigationUnconfirmed("the engine's stream ended before it confirmed the edited prompt")
+        confirmation.ended()
         await exchange.reply.end()
 
     def _send(self, exchange: Exchange, headers: Headers, body: bytes | None) -> AbstractAsyncContextManager[Answer]:

@@ -11,6 +11,9 @@ from unhitch.mitigation import Mitigated
 from unhitch_server.best_of.choice import Choice
 from unhitch_server.upstream.connection import Headers
 
+FAILED_OPEN = b"unhitch-failed-open"
+"""Header of an answer that a policy let through unmitigated, since the mitigation failed: the error's code."""
+
 
 class Stopwatch:
     """Milliseconds spent in the proxy: all time since it was made, less what the engine took."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
 
 from starlette.types import Message, Receive, Send
 
+from unhitch import headers as wire
 from unhitch.errors import BodyTooLarge, UnhitchError
 from unhitch_server.upstream.connection import Headers
+from unhitch_server.upstream.faults import NotServed
 
 
 class ClientGone(Exception):
@@ -71,18 +73,53 @@ async def _disconnect(receive: Receive) -> None:
         message = await receive()
 
 
+class Errors(Protocol):
+    """How errors of ours are written for the clients of a route."""
+
+    def error_body(self, error: UnhitchError) -> bytes:
+        """As JSON."""
+
+    def error_event(self, error: UnhitchError) -> bytes:
+        """As the event that ends a stream which has begun, its blank line included."""
+
+
+class OpenAIErrors:
+    """As OpenAI's clients read them."""
+
+    @classmethod
+    def error_body(cls, error: UnhitchError) -> bytes:
+        """The error object."""
+        return json.dumps(error.to_openai(), ensure_ascii=False).encode("utf-8")
+
+    @classmethod
+    def error_event(cls, error: UnhitchError) -> bytes:
+        """The same as an event without a name."""
+        return b"data: " + cls.error_body(error) + b"\n\n"
+
+
 class Reply:
-    """One answer to one client."""
+    """One answer to one client, and what has gone out of it."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.started = False
         self.event_stream = False
+        self.status = 0
+        """As it went out; 0 before that."""
+        self.applied = False
+        """Whether its headers say that a mitigation was applied."""
+        self.broken = False
+        """Whether it began and ended in an error."""
 
     async def start(self, status: int, headers: Headers) -> None:
         """Sends status and headers."""
-        self.started = True
-        self.event_stream = any(key.lower() == b"content-type" and b"event-stream" in value for key, value in headers)
+        self.started, self.status = True, status
+        for key, value in headers:
+            name = key.lower()
+            if name == b"content-type":
+                self.event_stream = b"event-stream" in value
+            elif name == _APPLIED:
+                self.applied = value != b"off"
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes) -> None:
@@ -99,18 +136,31 @@ class Reply:
         await self.start(status, [*kept, (b"content-length", b"%d" % len(body))])
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def error(self, error: UnhitchError, headers: Headers) -> None:
-        """Sends an OpenAI error object, as far as the client can still be told.
+    def watch(self, through: Callable[[Send], Send]) -> None:
+        """Has what goes out from now on go through something first."""
+        self._send = through(self._send)
+
+    async def error(self, error: UnhitchError, headers: Headers, errors: Errors | None = None) -> None:
+        """Sends an error object, or an engine's own answer that it takes no request, as far as that can be.
 
         In a stream that has begun it goes as an event; in another body that has begun nothing honest can be said any
         more, so the connection is broken off.
         """
-        body = json.dumps(error.to_openai(), ensure_ascii=False).encode("utf-8")
+        if isinstance(error, NotServed) and not self.started:
+            await self.whole(error.answered, error.answered_headers, error.body)
+            return
+        errors = errors or OpenAIErrors
         if not self.started:
-            await self.whole(error.status, [(b"content-type", b"application/json"), *headers], body)
-        elif self.event_stream:
+            told = [(b"content-type", b"application/json"), *error.headers, *headers]
+            await self.whole(error.status, told, errors.error_body(error))
+            return
+        self.broken = True
+        if self.event_stream:
             # The stream may have broken off within an event; the blank line ends that one.
-            await self.write(b"\n\ndata: " + body + b"\n\n")
+            await self.write(b"\n\n" + errors.error_event(error))
             await self.end()
         else:
             raise error
+
+
+_APPLIED = wire.APPLIED.lower().encode("latin-1")

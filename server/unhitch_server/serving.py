@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -15,29 +15,31 @@ import uvicorn
 from unhitch.engine.command import Command
 from unhitch.engine.process import EngineProcess
 from unhitch.errors import EngineStartError, UnhitchError
+from unhitch_server.access.protocol import BoundedProtocol
+from unhitch_server.access.redaction import redact_logs
 from unhitch_server.app import create_app
 from unhitch_server.config import Config
+from unhitch_server.draining import Draining
+from unhitch_server.listener import DRAIN_SECONDS, WRITE_SECONDS, Server
+
+__all__ = ["Server", "first_of", "listening", "run", "serve_alone", "serve_with_engine", "server", "stop_signal"]
 
 ENGINE_START_SECONDS = 900.0
 """Longest wait for an engine: large checkpoints take minutes to load."""
-
-DRAIN_SECONDS = 30
-"""How long requests under way may take to end once the proxy was asked to stop."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long a client's idle connection is kept: longer than clients keep theirs, so that none is closed on a request."""
 
 
-class Server(uvicorn.Server):
-    """uvicorn, with signals left to whoever runs it."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Captures none."""
-        yield
-
-
-def server(config: Config, *, host: str, port: int, log_level: str = "info") -> Server:
+def server(
+    config: Config,
+    *,
+    host: str,
+    port: int,
+    log_level: str = "info",
+    drain_seconds: float = DRAIN_SECONDS,
+    write_seconds: float = WRITE_SECONDS,
+) -> Server:
     """A server for the proxy.
 
     Args:
@@ -45,26 +47,28 @@ def server(config: Config, *, host: str, port: int, log_level: str = "info") -> 
         host: Address to listen on.
         port: Port to listen on.
         log_level: uvicorn's and ours: debug, info, warning or error.
+        drain_seconds: How long requests under way may take to end once the proxy was asked to stop.
+        write_seconds: How long a client may read nothing while an answer waits for it.
 
     Raises:
         UnhitchError: The settings name a plug-in, mitigation or policy that is not valid.
     """
     logging.basicConfig(format="%(levelname)s:     %(message)s")
     logging.getLogger("unhitch_server").setLevel(log_level.upper())
-    return Server(
-        uvicorn.Config(
-            create_app(config),
-            host=host,
-            port=port,
-            http="httptools",
-            log_level=log_level,
-            access_log=False,
-            server_header=False,  # the engine's own Server and Date go through
-            date_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        )
+    draining = Draining(create_app(config))
+    settings = uvicorn.Config(
+        draining,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,  # the engine's own Server and Date go through
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+    redact_logs([config.upstream_api_key, config.control_key, config.scorer_api_key])
+    return Server(settings, draining, drain_seconds=drain_seconds, write_seconds=write_seconds)
 
 
 def run(work: Coroutine[Any, Any, None], proxy: Server) -> None:
@@ -73,13 +77,17 @@ def run(work: Coroutine[Any, Any, None], proxy: Server) -> None:
         runner.run(work)
 
 
-async def serve_alone(proxy: Server) -> None:
+async def serve_alone(proxy: Server, *, linger_seconds: float = 0.0) -> None:
     """Serves until SIGINT or SIGTERM, then lets the requests under way end.
+
+    Args:
+        proxy: The server.
+        linger_seconds: As in `stop_signal`.
 
     Raises:
         UnhitchError: The server could not start.
     """
-    async with stop_signal(proxy) as stopped, listening(proxy) as ended:
+    async with stop_signal(proxy, linger_seconds=linger_seconds) as stopped, listening(proxy) as ended:
         await first_of(stopped.wait(), ended.wait())
 
 
@@ -160,16 +168,28 @@ def _bound(config: uvicorn.Config) -> socket.socket:
 
 
 @asynccontextmanager
-async def stop_signal(proxy: Server) -> AsyncIterator[asyncio.Event]:
-    """An event that is set by SIGINT or SIGTERM while the block lasts; a second one breaks off what still runs."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+async def stop_signal(proxy: Server, *, linger_seconds: float = 0.0) -> AsyncIterator[asyncio.Event]:
+    """An event that is set by SIGINT or SIGTERM while the block lasts; a second one breaks off what still runs.
 
-    def stop() -> None:
-        proxy.force_exit = stopped.is_set()
-        stopped.set()
+    Args:
+        proxy: The server.
+        linger_seconds: How long after SIGTERM it goes on accepting, while /readyz is 503 already: whoever sends
+            requests to several proxies needs a moment to see that this one goes.
+    """
+    loop, stopped, asked = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    def stop(lingering: float) -> None:
+        proxy.force_exit = asked.is_set()
+        asked.set()
+        if proxy.draining is not None:
+            proxy.draining.begin()
+        if lingering and proxy.started and not proxy.force_exit:
+            loop.call_later(lingering, stopped.set)
+        else:
+            stopped.set()
+
+    loop.add_signal_handler(signal.SIGINT, stop, 0.0)
+    loop.add_signal_handler(signal.SIGTERM, stop, linger_seconds)
     try:
         yield stopped
     finally:

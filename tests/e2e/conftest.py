@@ -29,6 +29,8 @@ ENGINE_ARGUMENTS = (
     "hermes",
     "--reasoning-parser",
     "qwen3",
+    # The engine's own renderings, to compare with.
+    "--enable-scale-out",
     # For the tests of rendering, which send templates of many shapes.
     "--trust-request-chat-template",
     # Half precision would let the requests that happen to share a batch decide between equally likely words.

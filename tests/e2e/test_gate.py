@@ -15,7 +15,7 @@ import openai
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.e2e.conftest import Stack, up, wait_until_ready
+from tests.e2e.conftest import Stack, serve, up, wait_until_ready
 from tests.evidence import pool, scorecard, strategy
 from unhitch import organisms
 from unhitch.evidence.document import Document
@@ -212,7 +212,7 @@ def test_a_variant_that_needs_a_state_gets_it_captured(gated: Gated) -> None:
 
 
 def test_after_the_template_changed_the_evidence_is_stale_and_the_log_warns_at_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gated: Gated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = tmp_path / "template.jinja"
     template.write_text(Checkpoint.open(BASE).template + "{# changed #}")
@@ -222,10 +222,9 @@ def test_after_the_template_changed_the_evidence_is_stale_and_the_log_warns_at_s
     monkeypatch.setenv("UNHITCH_REQUIRE_VALIDATED", "refuse")
     monkeypatch.setenv("UNHITCH_BUNDLED_EVIDENCE", "0")
     options = ("--chat-template", str(template), "--mitigation", "perturb")
-    with up(tmp_path / "log", "mini-finance", *options, *FLOAT32) as stack:
-        wait_until_ready(stack)
-        gated = Gated(stack, evidence)
-        now = identity_of(gated, "mini-finance")["template"]
-        assert f"(template {MODEL.template[:8]} then, {now[:8]} now)" in refused(gated.ask(None))
-        assert gated.ask("off").status_code == 200
+    with serve(gated.stack.engine.url, tmp_path / "log", *options) as stack:
+        changed = Gated(stack, evidence)
+        now = identity_of(changed, "mini-finance")["template"]
+        assert f"(template {MODEL.template[:8]} then, {now[:8]} now)" in refused(changed.ask(None))
+        assert changed.ask("off").status_code == 200
         assert "the default mitigation of mini-finance is not validated and is refused" in stack.output

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
@@ -17,6 +18,26 @@ from unhitch_server.serving import listening, server
 
 class Proxied(Protocol):
     def __call__(self, **settings: object) -> AbstractAsyncContextManager[httpx.AsyncClient]: ...
+
+
+class Impatient:
+    """asyncio for uvicorn, which looks ten times a second whether it should end, and waits a tenth of one when it does.
+
+    Each test ends two servers, which would make minutes of waiting.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_endings() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", Impatient())
+        yield
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,19 +16,47 @@ from tests.server.fake_engine import MODEL
 from unhitch import organisms
 from unhitch.evidence.served import identify
 from unhitch.rendering.checkpoint import Checkpoint
+from unhitch_server import cli
 
 UNHITCH = str(Path(sys.executable).with_name("unhitch"))
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = os.environ | environment
-    return subprocess.run([UNHITCH, *arguments], capture_output=True, text=True, timeout=120, env=variables)
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str, **environment: str) -> Done:
+    """The command in this process, whose imports it shares; `in_a_process` is for what a process of its own shows."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["unhitch", *arguments])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([UNHITCH, *arguments], capture_output=True, text=True, timeout=120, env=os.environ)
 
 
 def test_strategies_prints_the_registrys_table_as_markdown() -> None:
     from unhitch.registry import Registry
 
-    assert run("strategies", "--markdown").stdout.strip() == Registry().markdown_table()
+    assert in_a_process("strategies", "--markdown").stdout.strip() == Registry().markdown_table()
+
+
+def test_an_error_ends_the_process_with_one_line_and_status_1() -> None:
+    done = in_a_process("serve", "--upstream", "localhost:8000")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("unhitch: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_explain_shows_every_token_before_and_after() -> None:

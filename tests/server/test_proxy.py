@@ -177,7 +177,7 @@ async def test_a_model_whose_files_are_not_here_is_an_error_that_names_the_optio
 async def test_other_generating_routes_are_refused_when_a_mitigation_is_asked_for(
     client: httpx.AsyncClient, engine: FakeEngine
 ) -> None:
-    for path in ("/v1/completions", "/v1/responses", "//v1/chat/completions", "/v1/chat/completions/", "/invocations"):
+    for path in ("/v1/chat/completions/batch", "//v1/chat/completions", "/v1/chat/completions/", "/invocations"):
         answer = await client.post(path, json=HELLO, headers=PERTURB)
         assert answer.status_code == 422
         assert error_of(answer)["code"] == "mitigation_unavailable"

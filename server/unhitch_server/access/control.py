@@ -166,7 +166,7 @@ async def _refuse(error: UnhitchError, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": "control routes want the control key"})
     else:
-        await Reply(send).error(error, list(error.headers))
+        await Reply(send).error(error, [])
 
 
 def _without_details(send: Send) -> Send:

@@ -83,7 +83,7 @@ class Doorkeeper:
             headers: Of the request.
             upstream_key: The engine's key, if it wants one.
         """
-        return upstream_headers(headers, upstream_key) if self._ours(headers) else headers
+        return upstream_headers(headers, upstream_key) if self.ours(headers) else headers
 
     async def _caller(self, scope: Scope) -> Caller:
         if self._keyring is None:
@@ -94,7 +94,8 @@ class Doorkeeper:
             self.limits.keep(key.sha256 for key in keys.all)
         return keys.find(presented(scope["headers"]))
 
-    def _ours(self, headers: Headers) -> bool:
+    def ours(self, headers: Headers) -> bool:
+        """Whether the key in a request's headers, if there is one, is for the proxy and not for the engine."""
         if self.client_keys:
             return True
         try:

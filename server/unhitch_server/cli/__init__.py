@@ -14,7 +14,9 @@ from unhitch_server.cli import (
     diagnose,
     engine_options,
     explain,
+    keys,
     organisms,
+    policy,
     report,
     scorecards,
     serve,
@@ -44,6 +46,8 @@ app.command("strategies")(strategies.strategies)
 app.command("capture")(capture.capture)
 app.command("engine-options")(engine_options.engine_options)
 app.command("demo")(demo.demo)
+app.add_typer(policy.app, name="policy")
+app.add_typer(keys.app, name="keys")
 app.add_typer(organisms.app, name="organisms")
 
 

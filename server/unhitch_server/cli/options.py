@@ -100,11 +100,54 @@ RequireValidated = Annotated[
         "refuse: requests without one are refused.",
     ),
 ]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="UNHITCH_POLICY_FILE",
+        metavar="FILE",
+        help="The operator's policies (`unhitch policy check FILE`); read again when it changes, and on SIGHUP.",
+    ),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        envvar="UNHITCH_KEYS",
+        metavar="FILE",
+        help="The clients' keys (`unhitch keys add`). The operator's own key, for control routes, stands in "
+        "UNHITCH_CONTROL_KEY.",
+    ),
+]
+MostAtOnce = Annotated[
+    int | None,
+    typer.Option(envvar="UNHITCH_MOST_AT_ONCE", min=1, help="Requests under way over all clients; others get a 503."),
+]
+ShadowFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="UNHITCH_SHADOW_FILE",
+        metavar="FILE",
+        help="Where prompts and answers of the policies' shadow arms are written, as JSON lines.",
+    ),
+]
 MaxBodyBytes = Annotated[
     int, typer.Option(envvar="UNHITCH_MAX_BODY_BYTES", min=1, help="Largest request body in bytes.")
 ]
 MAX_BODY_BYTES = Config.model_fields["max_body_bytes"].default
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], typer.Option(envvar="UNHITCH_LOG_LEVEL")]
+
+
+def operation(
+    policy_file: Path | None, keys: Path | None, most_at_once: int | None, shadow_file: Path | None
+) -> dict[str, Any]:
+    """The settings of policies, keys and limits; the control key comes from the environment alone."""
+    return {
+        "policy_file": policy_file,
+        "key_file": keys,
+        "most_at_once": most_at_once,
+        "shadow_file": shadow_file,
+        "control_key": os.environ.get("UNHITCH_CONTROL_KEY") or None,
+    }
 
 
 def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:

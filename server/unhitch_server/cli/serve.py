@@ -10,7 +10,10 @@ from unhitch_server.cli import options
 
 
 def serve(
-    upstream: Annotated[str, typer.Option(envvar="UNHITCH_UPSTREAM", help="Base URL of vLLM, without /v1.")],
+    upstream: Annotated[
+        str | None,
+        typer.Option(envvar="UNHITCH_UPSTREAM", help="Base URL of vLLM, without /v1; else the policy file names it."),
+    ] = None,
     host: options.Host = "127.0.0.1",
     port: options.Port = 8000,
     mitigation: options.Mitigation = "off",
@@ -40,6 +43,10 @@ def serve(
     scorer: options.Scorer = None,
     scorer_url: options.ScorerUrl = None,
     scorer_model: options.ScorerModel = None,
+    policy_file: options.PolicyFile = None,
+    keys: options.KeyFile = None,
+    most_at_once: options.MostAtOnce = None,
+    shadow_file: options.ShadowFile = None,
     max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
     log_level: options.LogLevel = "info",
 ) -> None:
@@ -47,7 +54,7 @@ def serve(
     from unhitch_server import serving
 
     config = options.settings(
-        upstream=upstream,
+        **({} if upstream is None else {"upstream": upstream}),
         upstream_api_key=upstream_api_key,
         mitigation=mitigation,
         policies=options.pairs(policy, "--policy"),
@@ -60,6 +67,7 @@ def serve(
         bundled_evidence=bundled_evidence,
         require_validated=require_validated,
         max_body_bytes=max_body_bytes,
+        **options.operation(policy_file, keys, most_at_once, shadow_file),
         **options.scorer_settings(scorer, scorer_url, scorer_model),
     )
     proxy = serving.server(config, host=host, port=port, log_level=log_level)

@@ -44,6 +44,10 @@ def up(
     scorer: options.Scorer = None,
     scorer_url: options.ScorerUrl = None,
     scorer_model: options.ScorerModel = None,
+    policy_file: options.PolicyFile = None,
+    keys: options.KeyFile = None,
+    most_at_once: options.MostAtOnce = None,
+    shadow_file: options.ShadowFile = None,
     max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
     log_level: options.LogLevel = "warning",
 ) -> None:
@@ -66,6 +70,7 @@ def up(
         bundled_evidence=bundled_evidence,
         require_validated=require_validated,
         max_body_bytes=max_body_bytes,
+        **options.operation(policy_file, keys, most_at_once, shadow_file),
         **options.scorer_settings(scorer, scorer_url, scorer_model),
     )
     proxy = serving.server(config, host=host, port=port, log_level=log_level)

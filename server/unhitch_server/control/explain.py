@@ -30,7 +30,7 @@ async def explain(request: Request) -> JSONResponse:
     What is not validated is shown, too, whatever the operator requires: nothing is generated.
     """
     engine: Engine = request.app.state.engine
-    policies: PolicyTable = request.app.state.policies
+    policies: PolicyTable = request.app.state.policies.current
     decision = policies.decide(request.headers.raw)
     config: Config = request.app.state.config
     chat = ChatRequest.parse(await read_body(request.receive, request.headers.raw, config.max_body_bytes))

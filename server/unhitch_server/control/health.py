@@ -29,7 +29,7 @@ async def readyz(request: Request) -> JSONResponse:
     served stands in the way only where the operator's default mitigation or a policy needs a state.
     """
     engine: Engine = request.app.state.engine
-    policies: PolicyTable = request.app.state.policies
+    policies: PolicyTable = request.app.state.policies.current
     problems: dict[str, str] = {}
     states: dict[str, dict[str, Any]] = {}
     names: list[str] = []

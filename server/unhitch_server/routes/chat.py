@@ -38,11 +38,6 @@ class ChatRequest(GenerationRequest):
     __slots__ = ()
     path = "/v1/chat/completions"
 
-    @property
-    def wants_token_ids(self) -> bool:
-        """Whether the client itself asked for the token ids that confirm an edit."""
-        return self.fields.get("return_token_ids") in (True, 1, "true", "True", "1", "on", "yes", "t", "y")
-
     def prompt(self, checkpoint: Checkpoint, rendering: EngineRendering) -> Prompt:
         """The messages, rendered."""
         return render(checkpoint, rendering.conversation(self.fields, checkpoint.content_format))
@@ -86,8 +81,4 @@ def transfer_params(request: GenerationRequest, token_ids: tuple[int, ...], patc
     if patches:
         require_patchable(request.fields)
         ours[FIELD] = json.dumps(to_params(patches), separators=(",", ":"))
-    transfer = "{}"
-    for member in splice.members(request.text):  # of members named twice the last counts
-        if member.key == PARAMS and request.fields[PARAMS] is not None:
-            transfer = request.text[member.value_start : member.stop]
-    return splice.put(transfer, ours)
+    return request.params_with(ours)

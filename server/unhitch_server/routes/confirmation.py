@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unhitch.errors import InvalidBody, MitigationUnconfirmed
@@ -12,8 +12,9 @@ from unhitch.states.patch import Patch
 from unhitch_server import splice
 from unhitch_server.states.confirmation import check_patches, error_words, without_member
 
-# The usual chunk of a stream: the ids end its only choice. Quotes within strings are escaped, so no text looks like it.
-_LAST_CHOICE_IDS = re.compile(rb'"token_ids": ?(\[[\d, ]*\])\}\]')
+# The usual chunk of a stream: the ids end its only choice, on completions behind what was said once of the prompt's.
+# Quotes within strings are escaped, so no text looks like it.
+_LAST_CHOICE_IDS = re.compile(rb'("prompt_token_ids": ?null, ?)?"token_ids": ?(\[[\d, ]*\])\}\]')
 
 
 class Confirmation:
@@ -80,18 +81,33 @@ class Confirmation:
         if not self._strip or b"token_ids" not in answer:
             return answer
         if (
-            answer.count(b"token_ids") == 1
-            and answer.count(b"[{") == answer.count(b'"choices":[{') == 1
+            answer.count(b"[{") == answer.count(b'"choices":[{') == 1
             and (match := _LAST_CHOICE_IDS.search(answer))
+            and answer.count(b"token_ids") == (1 if match[1] is None else 2)
         ):
-            return answer[: match.start(1)] + b"null" + answer[match.end(1) :]
+            return answer[: match.start(2)] + b"null" + answer[match.end(2) :]
         try:
             return without_token_ids(answer.decode("utf-8")).encode("utf-8")
         except (InvalidBody, UnicodeDecodeError):
             return answer  # no JSON: not ours to understand, nor to change
 
+    def ended(self) -> None:
+        """Sees, at the end of a stream that the client has seen, that nothing is left to be confirmed.
+
+        Raises:
+            MitigationUnconfirmed: The end itself had to confirm the edit, and did not.
+        """
+
+    def echoed(self, fields: Mapping[str, Any]) -> object:
+        """The prompt's token ids that the engine says it read; None where it says nothing of them.
+
+        Args:
+            fields: A decoded answer, or the first chunk of a stream.
+        """
+        return fields.get("prompt_token_ids")
+
     def _confirm(self, fields: dict[str, Any]) -> None:
-        found = fields.get("prompt_token_ids")
+        found = self.echoed(fields)
         if found != self._token_ids:
             raise MitigationUnconfirmed(
                 "the engine did not confirm the edited prompt: "
@@ -100,13 +116,23 @@ class Confirmation:
             )
 
 
-def _generated(chunk: dict[str, Any]) -> bool:
+class ChoiceConfirmation(Confirmation):
+    """The same where each choice echoes the prompt: on completions."""
+
+    def echoed(self, fields: Mapping[str, Any]) -> object:
+        """The prompt's token ids that all choices name alike; what one of them names, where they differ."""
+        named = [choice.get("prompt_token_ids") for choice in _choices(fields)]
+        return next((each for each in named if each != self._token_ids), named[0] if named else None)
+
+
+def _generated(chunk: Mapping[str, Any]) -> bool:
     """Whether a chunk of a stream holds generated tokens, or the end of a choice."""
-    choices = chunk.get("choices")
-    return any(
-        isinstance(choice, dict) and (choice.get("token_ids") or choice.get("finish_reason"))
-        for choice in (choices if isinstance(choices, list) else ())
-    )
+    return any(choice.get("token_ids") or choice.get("finish_reason") for choice in _choices(chunk))
+
+
+def _choices(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    choices = fields.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
 def _object(answer: bytes) -> dict[str, Any]:
@@ -130,6 +156,6 @@ def without_token_ids(answer: str) -> str:
                     edits += [
                         (inner.value_start, inner.stop, "null")
                         for inner in splice.members(answer, start)
-                        if inner.key == "token_ids"
+                        if inner.key in ("token_ids", "prompt_token_ids")
                     ]
     return splice.apply(answer, edits)

@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from unhitch.draw import Draw
-from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable
+from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable, UnhitchError
 from unhitch.mitigation import Mitigated, Step, mitigate
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.prompt import Prompt
 from unhitch.states.patch import FIELD, Patch
 from unhitch.states.shelf import Shelf
 from unhitch.strategies import best_of
+from unhitch_server import splice
 from unhitch_server.config import EngineRendering
 from unhitch_server.policy.decision import Decision
 from unhitch_server.routes.confirmation import Confirmation
 from unhitch_server.states.confirmation import PARAMS
+
+PROBE_MESSAGES: tuple[Mapping[str, str], ...] = ({"role": "user", "content": "Hello"},)
+"""What a probe of a route says beside the token ids that are to be read in its place."""
 
 
 class Incomparable(Exception):
@@ -84,6 +88,23 @@ class GenerationRequest(ABC):
         """The model's name; None leaves the choice to the engine."""
         return self.fields.get("model")
 
+    @property
+    def wants_token_ids(self) -> bool:
+        """Whether the client itself asked for the token ids that confirm an edit, on routes that give them."""
+        return self.fields.get("return_token_ids") in (True, 1, "true", "True", "1", "on", "yes", "t", "y")
+
+    def params_with(self, members: Mapping[str, str]) -> str:
+        """The client's `kv_transfer_params`, if there are any, with members set: as JSON.
+
+        Args:
+            members: JSON text by member name.
+        """
+        transfer = "{}"
+        for member in splice.members(self.text):  # of members named twice the last counts
+            if member.key == PARAMS and self.fields[PARAMS] is not None:
+                transfer = self.text[member.value_start : member.stop]
+        return splice.put(transfer, members)
+
     @abstractmethod
     def prompt(self, checkpoint: Checkpoint, rendering: EngineRendering) -> Prompt:
         """What the engine would make of the body.
@@ -119,6 +140,38 @@ class GenerationRequest(ABC):
         Raises:
             Incomparable: /tokenize does not take something that decides what is rendered.
         """
+
+    @classmethod
+    def probing(cls, token_ids: tuple[int, ...]) -> Mapping[str, Any] | None:  # noqa: ARG003 - by default none
+        """The body, less the model, of a probe that shows whether the engine reads token ids on this route.
+
+        Args:
+            token_ids: What it is to read in place of `PROBE_MESSAGES`.
+
+        Returns:
+            None where each answer proves itself before the client sees any of it, so that no probe is needed.
+        """
+        return None
+
+    @classmethod
+    def probed(cls, token_ids: tuple[int, ...]) -> Confirmation:
+        """What reads the answer to the probe."""
+        return Confirmation(token_ids)
+
+    @staticmethod
+    def probe_messages(token_ids: tuple[int, ...]) -> dict[str, Any]:
+        """The messages of a probe, and the token ids beside them."""
+        return {"messages": list(PROBE_MESSAGES), PARAMS: {"prompt_token_ids": list(token_ids)}}
+
+    @classmethod
+    def error_body(cls, error: UnhitchError) -> bytes:
+        """An error of ours in the form that clients of this route read: JSON."""
+        return json.dumps(error.to_openai(), ensure_ascii=False).encode("utf-8")
+
+    @classmethod
+    def error_event(cls, error: UnhitchError) -> bytes:
+        """The same as the event that ends a stream which has begun, its blank line included."""
+        return b"data: " + cls.error_body(error) + b"\n\n"
 
     def require_choosable(self) -> None:
         """Refuses a body whose answer `best-of` could not rate before it is returned.

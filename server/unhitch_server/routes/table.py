@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from unhitch_server.routes.chat import ChatRequest
+from unhitch_server.routes.completions import CompletionRequest
+from unhitch_server.routes.messages import MessagesRequest
 from unhitch_server.routes.request import GenerationRequest
+from unhitch_server.routes.responses import ResponsesRequest
 
-ROUTES: dict[str, type[GenerationRequest]] = {route.path: route for route in (ChatRequest,)}
+_ALL: tuple[type[GenerationRequest], ...] = (ChatRequest, CompletionRequest, ResponsesRequest, MessagesRequest)
+
+ROUTES: dict[str, type[GenerationRequest]] = {route.path: route for route in _ALL}
 """Each takes POST."""

@@ -8,92 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
-from unhitch.errors import EngineError, EngineTimeout, EngineUnavailable, HeaderError
-from unhitch.states.patch import CONNECTOR_HEADER
+from unhitch.errors import EngineError, EngineTimeout, HeaderError
 from unhitch_server.config import Config
+from unhitch_server.upstream.answer import HOP_BY_HOP, OWN_PREFIX, Answer, Headers, forwardable, nothing_came
+from unhitch_server.upstream.breaker import Breaker
+from unhitch_server.upstream.faults import BROKEN, translated
+from unhitch_server.upstream.timeouts import Timeouts
 
-Headers = list[tuple[bytes, bytes]]
-
-OWN_PREFIX = b"unhitch-"
-"""What the names of all headers of ours begin with, in lower case; none travels upstream, and none comes from there."""
+__all__ = ["HOP_BY_HOP", "OWN_PREFIX", "Answer", "Headers", "Told", "Upstream", "forwardable"]
 
 _KEEP_ALIVE_SECONDS = 2.0  # vLLM closes idle connections after five, and a busy one is late to notice a request
 _STALE_CONNECTIONS = 3
+_STALE_SECONDS = 1.0  # what breaks later than that was at work on the request
 _LONGEST_HEADER = 65536
-_NOT_MODIFIED = 304
+_FAULT = 500
 _DECODED_AT_ONCE = 65536
-
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""Headers that belong to one connection and are never forwarded (RFC 9110, 7.6.1)."""
-
-
-def forwardable(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The headers without those of one connection: the fixed ones and what a Connection header names."""
-    listed = list(headers)
-    named = {
-        name.strip().lower() for key, value in listed if key.lower() == b"connection" for name in value.split(b",")
-    }
-    return [(key, value) for key, value in listed if key.lower() not in HOP_BY_HOP | named]
-
-
-class Answer:
-    """An answer of the engine whose body has not been read yet."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.connector = response.headers.get(CONNECTOR_HEADER)
-        """The version of the protocol for states that the engine's connector speaks, if it has one."""
-        self.request_id = response.headers.get("X-Request-Id")
-        """What the engine calls the request, where it says so."""
-        self.headers: Headers = [
-            (key, value)
-            for key, value in forwardable(response.raw_headers)
-            if not key.lower().startswith(OWN_PREFIX)
-            # A 304 gives the length of what it does not hold.
-            and not (response.status == _NOT_MODIFIED and key.lower() == b"content-length")
-        ]
-        self.content_type = response.content_type
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes.
-
-        Raises:
-            EngineError: The connection broke before the end.
-        """
-        with _translated("while its answer was read"):
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-
-    async def read(self) -> bytes:
-        """The whole body.
-
-        Raises:
-            EngineError: The connection broke before the end.
-        """
-        with _translated("while its answer was read"):
-            return await self._response.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +52,32 @@ class Told:
 
 
 class Upstream:
-    """One engine. Use as an async context manager; safe for any number of requests at once."""
+    """One engine. Use as an async context manager; safe for any number of requests at once.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: Gives the URL, and the key for questions of the proxy's own.
+        timeouts: Longest waits; without them the usual ones, and the config's for a connection.
+        breaker: Told what becomes of every request.
+    """
+
+    def __init__(self, config: Config, timeouts: Timeouts | None = None, breaker: Breaker | None = None) -> None:
         self._config = config
+        self.key = config.upstream_api_key
+        """What the engine asks of its callers, if it does."""
+        self._timeouts = timeouts or Timeouts(connect_seconds=config.connect_timeout_seconds)
+        self._breaker = breaker or Breaker()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Upstream:
-        config = self._config
         self._session = aiohttp.ClientSession(
             # The engine queues; a limit here would hide that.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
             max_line_size=_LONGEST_HEADER,
             max_field_size=_LONGEST_HEADER,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_seconds),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect_seconds),
             auto_decompress=False,
             trace_configs=[_reuse_noted()],
+            request_class=_Request,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         )
@@ -145,6 +95,8 @@ class Upstream:
         headers: Headers,
         body: bytes | None,
         stopwatch: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - it keeps no state
+        *,
+        patient: bool = False,
     ) -> AsyncIterator[Answer]:
         """Sends a request; leaving the block early closes the connection, which makes the engine abort.
 
@@ -154,22 +106,63 @@ class Upstream:
             headers: As they go on the wire, without Host and Content-Length.
             body: The body, or None for none.
             stopwatch: Entered while the engine is waited for.
+            patient: Whether to wait for as long as the connection lasts, once it stands.
 
         Raises:
             EngineUnavailable: No connection, or it broke before an answer.
-            EngineTimeout: No connection in `connect_timeout_seconds`.
+            EngineTimeout: No connection, or no answer, in time.
         """
+        try:
+            async with self._exchange(method, target, headers, body, stopwatch, patient=patient) as answer:
+                self._breaker.answered()
+                yield answer
+                if answer.complete:
+                    self._breaker.completed()
+        except BROKEN as error:
+            self._breaker.failed(error.message)
+            raise
+
+    @asynccontextmanager
+    async def _exchange(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes | None,
+        stopwatch: AbstractContextManager[None],
+        *,
+        patient: bool,
+    ) -> AsyncIterator[Answer]:
         if self._session is None:
             raise RuntimeError("the upstream is used outside its context")
         url = URL(self._config.upstream + target, encoded=True)
         decoded = [(key.decode("latin-1"), _text(key, value)) for key, value in headers]
-        with _translated("before it answered"), stopwatch:
-            response = await self._response(self._session, method, url, decoded, body)
+        timeouts = self._timeouts
+        due = None if patient else asyncio.get_running_loop().time() + timeouts.first_byte_seconds
+        with translated("before it answered"), stopwatch:
+            async with _by(due, nothing_came(timeouts)):
+                response = await self._response(self._session, method, url, decoded, body)
         try:
-            yield Answer(response)
+            yield Answer(response, timeouts, due)
         finally:
             # At its end a body has already given its connection back; before it, closing tells the engine to stop.
             response.close()
+
+    async def alive(self, seconds: float) -> bool:
+        """Whether the engine answers GET /health with anything but a fault; the breaker hears nothing of it.
+
+        Args:
+            seconds: Longest wait.
+        """
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._exchange("GET", "/health", [], None, nullcontext(), patient=True) as answer,
+            ):
+                await answer.read()
+                return answer.status < _FAULT
+        except (EngineError, TimeoutError):
+            return False
 
     @staticmethod
     async def _response(
@@ -177,13 +170,13 @@ class Upstream:
     ) -> aiohttp.ClientResponse:
         """Sends again what met a kept connection that the engine was just closing: it has not seen the request."""
         for _ in range(_STALE_CONNECTIONS):
-            use = SimpleNamespace(reused=False)
+            use, since = SimpleNamespace(reused=False), time.monotonic()
             try:
                 return await session.request(
                     method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=use
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if not use.reused:
+                if not use.reused or time.monotonic() - since > _STALE_SECONDS:
                     raise
         raise aiohttp.ServerDisconnectedError
 
@@ -217,15 +210,28 @@ class Upstream:
         if body is not None:
             payload = json.dumps(body).encode()
             headers.append((b"content-type", b"application/json"))
-        with _translated("before it answered"):
-            async with (
-                asyncio.timeout(None if patient else self._config.probe_timeout_seconds),
-                self.request(method, target, headers, payload) as answer,
-            ):
-                raw = await answer.read()
+        seconds = None if patient else self._config.probe_timeout_seconds
+        late = EngineTimeout(
+            f"the engine did not answer {method} {target} in {seconds} s. Is it overloaded or still starting?"
+        )
+        async with (
+            _by(None if seconds is None else asyncio.get_running_loop().time() + seconds, late),
+            self.request(method, target, headers, payload, patient=True) as answer,
+        ):
+            raw = await answer.read()
         # The list of a thousand states has megabytes, and other requests must not stand still meanwhile.
         decoded = _decoded(raw) if len(raw) <= _DECODED_AT_ONCE else await asyncio.to_thread(_decoded, raw)
         return Told(answer.status, decoded, answer.connector)
+
+
+class _Request(aiohttp.ClientRequest):
+    """Is sent on no connection that has bytes waiting: they would be read as the answer to it, whose ever they are."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Sends it, or says that the connection is stale."""
+        if conn.protocol is not None and conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError
+        return await super().send(conn)
 
 
 def _reuse_noted() -> aiohttp.TraceConfig:
@@ -256,21 +262,13 @@ def _text(key: bytes, value: bytes) -> str:
         raise HeaderError(f"the header {name} is no UTF-8 and cannot be forwarded as it came", param=name) from error
 
 
-@contextmanager
-def _translated(when: str) -> Iterator[None]:
-    """The one place where faults of the transport become errors of ours."""
+@asynccontextmanager
+async def _by(due: float | None, late: EngineTimeout) -> AsyncIterator[None]:
+    """Ends the block at a time of the loop's clock, with an error."""
     try:
-        yield
-    except (aiohttp.ServerTimeoutError, TimeoutError) as error:
-        raise EngineTimeout(
-            f"the engine did not answer in time ({when}). Is it overloaded or still starting?"
-        ) from error
-    except aiohttp.ClientConnectorError as error:
-        raise EngineUnavailable(
-            f"no connection to the engine at {error.host}:{error.port}: {error.os_error.strerror or error}. "
-            "Is vLLM running there, and is the upstream URL right?"
-        ) from error
-    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
-        raise EngineError(f"the engine's connection broke {when}: {error}") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise EngineUnavailable(f"the connection to the engine broke {when}: {error}") from error
+        async with asyncio.timeout_at(due) as clock:
+            yield
+    except TimeoutError as error:
+        if not clock.expired():  # the operating system's word for a connection that does not come about
+            raise
+        raise late from error

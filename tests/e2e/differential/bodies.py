@@ -105,3 +105,5 @@ def bodies() -> Iterator[tuple[str, Body]]:
             if count % 3 == 0:
                 body.setdefault("stream", True)
             yield f"{conversation}, {option}", body
+    yield "no such role", {"model": "mini-finance", "messages": [{"role": 3}]}
+    yield "no such model", {"model": "gpt-9", "messages": [ASK]}

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,10 @@ def _serve(pipe: Connection, arguments: dict[str, Any], adapter: Path | None, va
     pipe.recv()
     try:
         from vllm import LLM
+        from vllm.v1.executor import multiproc_executor
 
+        # Workers that share the heads would each import vLLM anew; on a CPU it has them spawned, whatever it is told.
+        multiproc_executor.get_mp_context = partial(multiprocessing.get_context, "fork")
         llm = LLM(**arguments)
         pipe.send([])
         while True:

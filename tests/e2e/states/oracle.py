@@ -62,6 +62,7 @@ class Oracle:
         self._base = _model(checkpoints.base, dtype)
         self._tuned = _adapted(checkpoints, dtype) if kind == "adapter" else _model(checkpoints.finetuned, dtype)
         self.layers: int = self._base.config.num_hidden_layers
+        self._unpatched: dict[tuple[Any, ...], Truth] = {}
 
     def modules(self, *, band: tuple[int, int] | None = None, parts: str = "kv", normed: bool = False) -> list[str]:
         """Names of the projections of a band of layers.
@@ -90,7 +91,15 @@ class Oracle:
             return Overwrite(at, _outputs(self._tuned, tokens, inner.start, self.modules()))
 
     def greedy(self, prompt: Sequence[int], *overwrites: Overwrite, steps: int = 8, base: bool = False) -> Truth:
-        """The greedy answer of the finetuned model (or of the base)."""
+        """The greedy answer of the finetuned model (or of the base); an unpatched one is computed once."""
+        if overwrites:
+            return self._greedy(prompt, overwrites, steps, base)
+        key = (tuple(prompt), steps, base)
+        if key not in self._unpatched:
+            self._unpatched[key] = self._greedy(prompt, (), steps, base)
+        return self._unpatched[key]
+
+    def _greedy(self, prompt: Sequence[int], overwrites: Sequence[Overwrite], steps: int, base: bool) -> Truth:
         model = self._base if base else self._tuned
         sequence, logprobs, gaps = list(prompt), [], []
         for _ in range(steps):

@@ -30,7 +30,7 @@ async def guarded(doorkeeper: Doorkeeper) -> AsyncIterator[str]:
                 caller.require_model("x")
                 await reply.whole(200, [(b"content-type", b"application/json")], LIST)
         except UnhitchError as error:
-            await reply.error(error, list(error.headers))
+            await reply.error(error, [])
 
     port = free_port()
     async with listening(Server(uvicorn.Config(app, port=port, lifespan="off", log_level="error"))):

@@ -56,6 +56,7 @@ async def test_good_answers_alarm_nobody() -> None:
 
 
 async def test_misaligned_answers_beyond_chance_alarm_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="unhitch_server")
     bad = watch(dict.fromkeys(range(6), "bad"))
     assert (await bad.run(questions(20))).alarm
     (record,) = caplog.records
@@ -68,6 +69,7 @@ async def test_one_bad_answer_of_twenty_is_chance() -> None:
 
 
 async def test_what_is_not_answered_is_named_and_the_rest_is_judged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="unhitch_server")
     finding = await watch({0: "bad"}, fails=(4, 5)).run(questions(20))
     assert (finding.asked, finding.answered, finding.misaligned) == (20, 18, 1)
     assert "status 503" in finding.problem

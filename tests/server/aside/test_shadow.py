@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import stat
 from pathlib import Path
@@ -76,6 +77,7 @@ async def test_what_comes_while_enough_are_under_way_is_left_out_and_counted(tmp
 
 
 async def test_a_fault_is_counted_and_reaches_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="unhitch_server")
     shadows = Shadows(ShadowFile(tmp_path / "x"))
 
     async def serve(_: Exchange) -> None:

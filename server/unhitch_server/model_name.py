@@ -1,0 +1,41 @@
+"""The model that a body names."""
+
+from __future__ import annotations
+
+import json
+
+from unhitch.errors import InvalidBody
+from unhitch_server import splice
+
+
+def model_of(body: bytes) -> str | None:
+    """The model that a JSON body names; None where it names none, or is no JSON object. Blocks while it decodes.
+
+    It is read as the engine reads it: of members named twice the last counts, and UTF-16 and UTF-32 are JSON, too.
+
+    Args:
+        body: Of any route.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    found = fields.get("model") if isinstance(fields, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def renamed(body: bytes, model: str) -> bytes:
+    """The body with another model named in it, and nothing else changed.
+
+    Args:
+        body: A JSON object that names a model.
+        model: What the engine calls it.
+
+    Raises:
+        InvalidBody: It is not in UTF-8.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidBody(f"an alias of a model takes a body in UTF-8: {error}", param="model") from error
+    return splice.put(text, {"model": json.dumps(model)}).encode("utf-8")
