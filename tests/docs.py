@@ -1,4 +1,4 @@
-"""Writes what commands print into the README's blocks: `python -m tests.docs "unhitch strategies --markdown"`.
+"""Writes what commands print into the blocks of README.md and server/README.md: `python -m tests.docs "unhitch strategies --markdown"`.
 
 A block begins with a comment that names its command, and ends with `<!-- end -->`. `tests/test_docs.py` reads them.
 """
@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+DOCS = (ROOT / "README.md", ROOT / "server" / "README.md")
 
 
 def block(command: str) -> re.Pattern[str]:
@@ -24,12 +25,14 @@ def write(command: str) -> None:
     program, *arguments = shlex.split(command)
     path = Path(sys.executable).with_name(program)
     output = subprocess.run([path, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
-    text, count = block(command).subn(
-        lambda found: f"{found[1]}\n{output.strip()}\n\n{found[3]}", README.read_text("utf-8")
-    )
-    if not count:
-        raise SystemExit(f"README.md has no block made by `{command}`")
-    README.write_text(text, "utf-8")
+    for doc in DOCS:
+        text, count = block(command).subn(
+            lambda found: f"{found[1]}\n{output.strip()}\n\n{found[3]}", doc.read_text("utf-8")
+        )
+        if count:
+            doc.write_text(text, "utf-8")
+            return
+    raise SystemExit(f"no document has a block made by `{command}`")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from tests.e2e.states.engines import PATIENCE_SECONDS
 from unhitch.engine import command
 from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch.engine.served import Served
+from unhitch.errors import JudgeError
+from unhitch.evals.judges.rated import RatedJudge
 from unhitch.states.file import path
 from unhitch.states.fingerprint import model_digest
 from unhitch.states.patch import CONNECTOR_HEADER, PROTOCOL, STATES_ROUTE
@@ -183,6 +185,13 @@ def test_the_route_verifies_a_state(server: Server) -> None:
 def test_the_routes_ask_for_the_same_key(server: Server, route: str) -> None:
     answer = server.client.get(route, headers={"Authorization": "Bearer another"})
     assert answer.status_code == 401
+
+
+async def test_a_judge_that_asks_with_another_key_says_so(server: Server) -> None:
+    judge = RatedJudge(str(server.client.base_url), "base", "another", max_retries=0)
+    with pytest.raises(JudgeError, match="refused the API key"):
+        await judge.check()
+    await judge.close()
 
 
 @pytest.mark.parametrize("route", ["/health", "/v1/models", "/v1/nothing", STATES_ROUTE])
