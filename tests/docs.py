@@ -1,4 +1,4 @@
-"""Writes what commands print into the blocks of README.md and server/README.md: `python -m tests.docs "unhitch strategies --markdown"`.
+"""Writes what commands print into the documents: `python -m tests.docs "unhitch strategies --markdown"`.
 
 A block begins with a comment that names its command, and ends with `<!-- end -->`. `tests/test_docs.py` reads them.
 """
