@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from unhitch import headers as wire
 from unhitch.errors import MitigationUnavailable, RouteNotFound, UnhitchError, UnrecognisedPrompt
+from unhitch_server import model_list
 from unhitch_server.access.caller import Caller
 from unhitch_server.access.doorkeeper import Doorkeeper
 from unhitch_server.aside.asking import Collected
@@ -120,6 +121,9 @@ class Proxy:
                 f"the proxy has no route {exchange.method} {exchange.path}; /unhitch/v1/openapi.json lists those it has"
             )
         refuse_states_route(exchange.scope["raw_path"])
+        if exchange.method == "GET" and exchange.path == model_list.PATH:
+            await self._list_models(exchange, caller)
+            return
         decision = await self._decide(exchange, caller)
         if decision.model is not None:
             exchange.body = await asyncio.to_thread(renamed, exchange.body, decision.model)
@@ -130,6 +134,26 @@ class Proxy:
         await self.serve(exchange, decision)
         shadow = dataclasses.replace(decision, steps=decision.shadow, shadow=None, fail_open=False)
         self._shadows.follow(exchange, collected, partial(self._unwatched, decision=shadow))
+
+    async def _list_models(self, exchange: Exchange, caller: Caller) -> None:
+        """The engine's own bytes, unless there are aliases, or models that the caller's key is not for."""
+        table = self._policies.current
+        decision = table.decide(exchange.scope["headers"], key=caller.name, route=exchange.path, generates=False)
+        if caller.any_model and not table.aliases:
+            await self._dispatch(exchange, decision, partial(self._pass, exchange, []))
+            return
+        aliases = {name: alias.model for name, alias in table.aliases.items()}
+
+        async def attempt(replica: Replica) -> None:
+            headers = [each for each in exchange.headers_for(replica.connection.key) if each[0] != b"accept-encoding"]
+            send = replica.connection.request
+            async with send("GET", exchange.target, headers, None, exchange.stopwatch) as answer:
+                receipt = receipt_headers(exchange.stopwatch)
+                await answer.require_served(receipt)
+                body = model_list.listed(await answer.read(), aliases, caller.may_use)
+                await exchange.reply.whole(answer.status, answer.headers + receipt, body)
+
+        await self._dispatch(exchange, decision, attempt)
 
     async def _unwatched(self, exchange: Exchange, decision: Decision) -> None:
         await self.serve(exchange, decision)

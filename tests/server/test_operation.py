@@ -1,0 +1,140 @@
+"""Policies, keys, aliases and shadow arms, all the way through the proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.server.conftest import Proxied
+from tests.server.fake_engine import MODEL, FakeEngine
+from unhitch_server.access.keys import Keys
+
+CHAT = "/v1/chat/completions"
+LOCKED = {"mitigation": "bare", "clients_may": []}
+FREE = {"mitigation": "off", "clients_may": ["choose", "off", "seed", "parameters"]}
+
+
+def hello(model: str = MODEL, **fields: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "Hello"}], **fields}
+
+
+@pytest.fixture
+def operated(proxied: Proxied, tmp_path: Path) -> Any:
+    @asynccontextmanager
+    async def run(document: dict[str, Any], **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+        file = tmp_path / "policy.yaml"
+        file.write_text(json.dumps(document), "utf-8")
+        async with proxied(policy_file=file, **settings) as client:
+            yield client
+
+    return run
+
+
+def applied(answer: httpx.Response) -> str:
+    return answer.headers["unhitch-applied"].split(";")[0]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Unhitch-Mitigation": "off"},
+        {"unhitch-MITIGATION": "off"},
+        {"Unhitch-Mitigation": "perturb"},
+        {"Unhitch-Mitigation": "bare, off"},
+        {"Unhitch-Session": '"mine"'},
+    ],
+)
+async def test_a_locked_policy_holds_whatever_headers_come(
+    operated: Any, engine: FakeEngine, headers: dict[str, str]
+) -> None:
+    async with operated({"policies": {"locked": LOCKED}, "default": "locked"}) as client:
+        before = len(engine.asked(CHAT))
+        answer = await client.post(CHAT, json=hello(), headers=headers)
+        assert answer.status_code in (400, 403)
+        assert len(engine.asked(CHAT)) == before
+        assert applied(await client.post(CHAT, json=hello())) == "bare"
+
+
+@pytest.mark.parametrize("path", ["//v1/chat/completions", "/v1/chat/completions/", "/v1//chat/completions"])
+async def test_no_spelling_of_a_path_leads_past_a_rule_on_it(operated: Any, engine: FakeEngine, path: str) -> None:
+    rules = [{"routes": [CHAT], "policy": "locked"}]
+    async with operated({"policies": {"locked": LOCKED, "free": FREE}, "default": "free", "rules": rules}) as client:
+        url = httpx.URL(str(client.base_url)).copy_with(raw_path=path.encode())
+        before = len(engine.requests)
+        answer = await client.post(url, json=hello())
+        assert answer.status_code in (404, 422)
+        assert [
+            each.target for each in engine.requests[before:] if each.method == "POST" and "chat" in each.target
+        ] == []
+
+
+async def test_an_alias_is_the_engine_s_model_under_its_own_policy(operated: Any, engine: FakeEngine) -> None:
+    document = {
+        "policies": {"locked": LOCKED, "free": FREE},
+        "default": "free",
+        "models": {"safe": {"model": MODEL, "policy": "locked"}},
+    }
+    async with operated(document) as client:
+        assert applied(await client.post(CHAT, json=hello())) == "off"
+        assert applied(await client.post(CHAT, json=hello("safe"))) == "bare"
+        assert engine.asked(CHAT)[-1].json["model"] == MODEL
+        off = await client.post(CHAT, json=hello("safe"), headers={"Unhitch-Mitigation": "off"})
+        assert off.status_code == 403
+        models = [card["id"] for card in (await client.get("/v1/models")).json()["data"]]
+        assert models == [MODEL, "safe"]
+
+
+async def test_a_policy_that_fails_open_lets_through_what_cannot_be_mitigated_and_says_so(operated: Any) -> None:
+    policy = {"mitigation": "prefix-state", "on_failure": "open", "clients_may": ["choose"]}
+    async with operated({"policies": {"open": policy}, "default": "open"}) as client:
+        passed = await client.post(CHAT, json=hello())
+        assert (passed.status_code, applied(passed)) == (200, "off")
+        assert passed.headers["unhitch-failed-open"] == "mitigation_unavailable"
+        asked = await client.post(CHAT, json=hello(), headers={"Unhitch-Mitigation": "prefix-state;mix=0.5"})
+        assert asked.status_code == 422, "what the client itself asked for is never passed over"
+        counts = (await client.get("/unhitch/v1/status")).json()["requests"]
+        assert (counts["failed_open"], counts["unmitigated"]) == (1, 0)
+
+
+async def test_keys_have_their_models_and_the_engine_never_sees_them(
+    operated: Any, engine: FakeEngine, tmp_path: Path
+) -> None:
+    keys, secret = Keys().added("team", models=("other*",))
+    keys.write(tmp_path / "keys.json")
+    settings = {"key_file": tmp_path / "keys.json", "upstream_api_key": "engine-key"}
+    async with operated({"policies": {"locked": LOCKED}, "default": "locked"}, **settings) as client:
+        assert (await client.post(CHAT, json=hello())).status_code == 401
+        mine = {"Authorization": f"Bearer {secret}"}
+        assert (await client.post(CHAT, json=hello(), headers=mine)).status_code == 403
+        assert (await client.get("/v1/models", headers=mine)).json()["data"] == []
+        assert (await client.get("/unhitch/v1/status", headers=mine)).status_code in (401, 403)
+        assert not any(secret.encode() in value for each in engine.requests for _, value in each.headers)
+
+
+async def test_the_shadow_arm_keeps_both_answers(operated: Any, tmp_path: Path) -> None:
+    policy = LOCKED | {"shadow": {"percent": 100, "mitigation": "off"}}
+    file = tmp_path / "shadow.jsonl"
+    async with operated({"policies": {"p": policy}, "default": "p"}, shadow_file=file) as client:
+        answer = await client.post(CHAT, json=hello())
+        for _ in range(200):
+            if (await client.get("/unhitch/v1/status")).json()["shadow"]["asked"]:
+                break
+            await asyncio.sleep(0.02)
+    arms = json.loads(file.read_text("utf-8"))["arms"]
+    assert arms["primary"]["body"] == answer.text
+    assert arms["primary"]["headers"]["unhitch-applied"].startswith("bare;")
+    assert (arms["shadow"]["headers"]["unhitch-applied"], arms["shadow"]["status"]) == ("off", 200)
+
+
+async def test_the_policies_in_force_can_be_read(operated: Any) -> None:
+    async with operated({"policies": {"locked": LOCKED, "free": FREE}, "default": "free"}) as client:
+        found = (await client.get("/unhitch/v1/policies")).json()
+        assert [(each["name"], each["mitigation"]) for each in found["data"]] == [("locked", "bare"), ("free", "off")]
+        assert (found["default"], found["problem"]) == ("free", None)
