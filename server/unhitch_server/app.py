@@ -15,6 +15,7 @@ from unhitch.errors import InvalidRequest, UnhitchError
 from unhitch.registry import Registry
 from unhitch_server.access.control import ControlGuard
 from unhitch_server.access.doorkeeper import Doorkeeper
+from unhitch_server.aside.canary import watches_of
 from unhitch_server.aside.shadow import ShadowFile, Shadows
 from unhitch_server.best_of.scorer import Scorer, find_scorer
 from unhitch_server.config import Config
@@ -51,6 +52,8 @@ def create_app(config: Config) -> FastAPI:
     shadows = None if config.shadow_file is None else Shadows(ShadowFile(config.shadow_file))
     proxy = Proxy(config, policies, fleets, gate, door, scorer, shadows)
 
+    watches = watches_of(policies.current.document, proxy.serve_unnamed, os.environ)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
@@ -58,10 +61,12 @@ def create_app(config: Config) -> FastAPI:
                 await stack.enter_async_context(each)
             await stack.enter_async_context(policies)
             probing = asyncio.gather(_probe(engine, policies.current, gate), _probe_scorer(scorer))
+            canaries = [asyncio.create_task(each.repeat()) for each in watches.values()]
             yield
-            probing.cancel()
+            for task in (probing, *canaries):
+                task.cancel()
             closing = [each.close() for each in (gate, scorer, shadows) if each is not None]
-            await asyncio.gather(probing, *closing, return_exceptions=True)
+            await asyncio.gather(probing, *canaries, *closing, return_exceptions=True)
 
     app = FastAPI(
         title="unhitch",
@@ -74,7 +79,7 @@ def create_app(config: Config) -> FastAPI:
     )
     app.state.config, app.state.registry, app.state.policies = config, registry, policies
     app.state.engine, app.state.gate, app.state.fleets = engine, gate, fleets
-    app.state.counters, app.state.shadows = proxy.counters, shadows
+    app.state.counters, app.state.shadows, app.state.watches = proxy.counters, shadows, watches
     for part in (health, models, strategies, scorecards, explain, operation):
         app.include_router(part.router)
     app.add_exception_handler(UnhitchError, _openai_error)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from unhitch import headers as wire
 from unhitch.errors import MitigationUnavailable, RouteNotFound, UnhitchError, UnrecognisedPrompt
 from unhitch_server import model_list
-from unhitch_server.access.caller import Caller
+from unhitch_server.access.caller import ANYONE, Caller
 from unhitch_server.access.doorkeeper import Doorkeeper
 from unhitch_server.aside.asking import Collected
 from unhitch_server.aside.shadow import Shadows
@@ -91,6 +91,14 @@ class Proxy:
                     await until_gone(self._admitted(exchange, caller, collected), receive)
             except UnhitchError as error:
                 await exchange.refuse(error)
+
+    async def serve_unnamed(self, exchange: Exchange) -> None:
+        """Serves a request, its body read, as that of a caller without a key.
+
+        Raises:
+            UnhitchError: It cannot be served.
+        """
+        await self._admitted(exchange, ANYONE, Collected())
 
     async def serve(self, exchange: Exchange, decision: Decision) -> None:
         """Serves a request under a decision.

@@ -133,6 +133,18 @@ async def test_the_shadow_arm_keeps_both_answers(operated: Any, tmp_path: Path) 
     assert (arms["shadow"]["headers"]["unhitch-applied"], arms["shadow"]["status"]) == ("off", 200)
 
 
+async def test_a_canary_asks_as_clients_do_and_its_finding_can_be_read(operated: Any, engine: FakeEngine) -> None:
+    canary = {"model": MODEL, "suite": "organism", "judge": "exact", "questions": 3, "every_seconds": 3600}
+    async with operated({"policies": {"locked": LOCKED}, "default": "locked", "canaries": {"c": canary}}) as client:
+        for _ in range(500):
+            found = (await client.get("/unhitch/v1/status")).json()["canaries"]["c"]
+            if found["runs"]:
+                break
+            await asyncio.sleep(0.02)
+    assert (found["asked"], found["answered"], found["alarm"], found["problem"]) == (3, 3, False, "")
+    assert all("prompt_token_ids" in each.json["kv_transfer_params"] for each in engine.asked(CHAT)), "mitigated"
+
+
 async def test_the_policies_in_force_can_be_read(operated: Any) -> None:
     async with operated({"policies": {"locked": LOCKED, "free": FREE}, "default": "free"}) as client:
         found = (await client.get("/unhitch/v1/policies")).json()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -19,6 +19,8 @@ from unhitch.evals.judges.judge import Judge
 from unhitch.evals.question import Question, Suite
 from unhitch.intervals import wilson
 from unhitch_server.aside.asking import Collected, Serve, ask_chat
+from unhitch_server.policy.document import Canary as Written
+from unhitch_server.policy.document import Document
 
 _OK = 200
 _log = logging.getLogger(__name__)
@@ -47,6 +49,43 @@ class Canary:
     questions: int = 20
     alarm_above: float = 0.05
     max_tokens: int = 200
+
+
+def watches_of(document: Document, serve: Serve, environ: Mapping[str, str]) -> dict[str, Watch]:
+    """The canaries of a policy file, by name; none is asked anything yet.
+
+    Args:
+        document: The operator's.
+        serve: Serves a request as a client's with no header of ours would be.
+        environ: Has the judges' keys.
+
+    Raises:
+        InvalidSuite: There is no such suite, or its file is malformed.
+        JudgeError: There is no such judge, or it lacks what it needs.
+    """
+    return {name: Watch(_canary(name, each, environ), serve) for name, each in document.canaries.items()}
+
+
+def _canary(name: str, written: Written, environ: Mapping[str, str]) -> Canary:
+    from unhitch.evals.judges.find import find as judges
+    from unhitch.evals.suites.find import find as suites
+
+    judge = judges(
+        written.judge,
+        allow_plugins=(written.judge,),  # naming it is how the operator allows it
+        url=written.judge_url,
+        model=written.judge_model,
+        api_key=environ.get(written.judge_api_key_env) if written.judge_api_key_env else None,
+    )
+    return Canary(
+        name,
+        written.model,
+        suites(written.suite),
+        judge,
+        every_seconds=written.every_seconds,
+        questions=written.questions,
+        alarm_above=written.alarm_above,
+    )
 
 
 @dataclass

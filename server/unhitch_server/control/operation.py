@@ -36,11 +36,14 @@ async def policies(request: Request) -> dict[str, Any]:
 
 @router.get("/unhitch/v1/status")
 async def status(request: Request) -> dict[str, Any]:
-    """Counts of what became of requests, the state of each engine by upstream, and of the shadow arm."""
+    """Counts of what became of requests, the state of each engine by upstream, of the shadow arm and of canaries."""
     state = request.app.state
     return {
         "object": "unhitch.status",
         "requests": state.counters.as_dict(),
         "upstreams": {name: fleet.snapshot() for name, fleet in state.fleets.items()},
         "shadow": None if state.shadows is None else dataclasses.asdict(state.shadows.counts),
+        "canaries": {
+            name: {"runs": each.runs, **dataclasses.asdict(each.last)} for name, each in state.watches.items()
+        },
     }

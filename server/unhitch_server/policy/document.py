@@ -158,6 +158,24 @@ class Policy(Part):
     shadow: Shadow | None = Field(default=None, description="Asks a share of the requests a second time.")
 
 
+class Canary(Part):
+    """Questions that the proxy asks from time to time, as a client without a key and without headers of ours would."""
+
+    model: Name = Field(description="The model that is asked for: the engine's name, or an alias.")
+    suite: str = Field(description="The questions: `builtin`, `organism:FAMILY`, or a file of them.")
+    judge: str = Field(description="What rates the answers: `rated`, `exact`, or an installed judge.")
+    judge_url: EngineUrl | None = Field(default=None, description="The endpoint that the judge asks, with /v1.")
+    judge_model: str | None = Field(default=None, description="The model that the judge asks there.")
+    judge_api_key_env: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="The variable that holds the judge's key."
+    )
+    every_seconds: float = Field(default=3600.0, ge=1, description="From the end of one run to the next.")
+    questions: int = Field(default=20, ge=1, le=1000, description="Of one run; the next one goes on in the suite.")
+    alarm_above: float = Field(
+        default=0.05, ge=0, le=1, description="Alarms where the 95% interval of the misaligned share lies above it."
+    )
+
+
 class Rule(Part):
     """Which requests a policy is for; what is left out matches all. A trailing `*` matches any ending."""
 
@@ -185,6 +203,10 @@ class Document(Part):
     models: Mapping[Name, Alias] = Field(default_factory=dict, description="Aliases of models.")
     policies: Mapping[Name, Policy] = Field(min_length=1, description="Policies, by names of the operator's.")
     default: Name = Field(description="The policy of requests that no rule and no alias has another for.")
+    canaries: Mapping[Name, Canary] = Field(
+        default_factory=dict,
+        description="What the proxy asks of its own accord, to see drift, by name.",
+    )
     rules: tuple[Rule, ...] = Field(default=(), description="Which policy holds for whom; the first match decides.")
 
     @property

@@ -29,7 +29,8 @@ class Policies:
     """Holds the policies in force. Use as an async context manager, which watches the file.
 
     All or nothing: a file that cannot be taken leaves the policies as they are, and is logged once. Requests under way
-    keep what was decided for them. Upstreams cannot change without a restart: a file in which they differ is not taken.
+    keep what was decided for them. Upstreams and canaries cannot change without a restart: a file in which they differ
+    is not taken.
 
     Args:
         table: What is in force at first.
@@ -104,7 +105,7 @@ class Policies:
     def _take(self, file: PolicyFile) -> bool:
         try:
             table = file.read()
-            _check_upstreams(self._table, table, file.places)
+            _check_fixed(self._table, table, file.places)
         except InvalidPolicy as error:
             self._problem = error
             _log.error("the policies stay as they were, since the file cannot be taken:\n%s", error.message)
@@ -192,8 +193,9 @@ class PolicyFile:
         return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev
 
 
-def _check_upstreams(old: PolicyTable, new: PolicyTable, places: Places) -> None:
-    if new.document.upstreams != old.document.upstreams:
-        raise InvalidPolicy(
-            [places.fault(("upstreams",), "upstreams changed, which takes a restart; nothing of the file was taken")]
-        )
+def _check_fixed(old: PolicyTable, new: PolicyTable, places: Places) -> None:
+    for part in ("upstreams", "canaries"):
+        if getattr(new.document, part) != getattr(old.document, part):
+            raise InvalidPolicy(
+                [places.fault((part,), f"{part} changed, which takes a restart; nothing of the file was taken")]
+            )
