@@ -63,8 +63,9 @@ def create_app(config: Config) -> FastAPI:
             probing = asyncio.gather(_probe(engine, policies.current, gate), _probe_scorer(scorer))
             canaries = [asyncio.create_task(each.repeat()) for each in watches.values()]
             yield
-            for task in (probing, *canaries):
-                task.cancel()
+            probing.cancel()
+            for canary in canaries:
+                canary.cancel()
             closing = [each.close() for each in (gate, scorer, shadows) if each is not None]
             await asyncio.gather(probing, *canaries, *closing, return_exceptions=True)
 
