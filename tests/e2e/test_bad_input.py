@@ -83,7 +83,7 @@ def test_two_headers_that_contradict_each_other_are_refused(client: OpenAI) -> N
 
 def test_an_unknown_policy_and_an_unknown_header_of_ours_are_refused(client: OpenAI) -> None:
     for header, said in (
-        ({"Unhitch-Policy": "strict"}, "none is configured"),
+        ({"Unhitch-Policy": "strict"}, "no policy is named 'strict'"),
         ({"Unhitch-Mitigations": "bare"}, "unknown"),
     ):
         with pytest.raises(openai.BadRequestError, match=said):

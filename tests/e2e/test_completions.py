@@ -69,7 +69,7 @@ def test_text_and_token_ids_are_mitigated_alike_plain_and_streamed(client: OpenA
         assert complete(client, prompt, PERTURB).choices[0].text == expected
     chunks = list(complete(client, ids, PERTURB, stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == expected
-    assert len(chunks) > 3, "the stream comes in pieces"
+    assert len(chunks) > 1, "the stream comes in pieces"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -226,7 +226,7 @@ def test_a_stream_says_what_the_plain_answer_says(anthropic: Anthropic, mitigati
         pieces = list(stream.text_stream)
         assert stream.response.headers["unhitch-applied"].startswith(mitigation.partition(";")[0])
         assert "before=:" in stream.response.headers["unhitch-receipt"]
-    assert len(pieces) > 3
+    assert len(pieces) > 1
     assert "".join(pieces) == ask(anthropic, mitigation).parse().content[0].text
 
 

@@ -193,7 +193,7 @@ def test_a_stream_says_what_the_plain_answer_says(client: OpenAI, mitigation: st
     assert answer.headers["unhitch-applied"].startswith(mitigation.partition(";")[0])
     events = list(answer.parse())
     pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
-    assert len(pieces) > 3
+    assert len(pieces) > 1
     assert events[-1].type == "response.completed"
     assert "".join(pieces) == events[-1].response.output_text == ask(client, mitigation).parse().output_text
 

@@ -1,6 +1,7 @@
 """The helpers of the openai package that read an answer for their user: events of a stream, and parsed answers."""
 
 import json
+from itertools import groupby
 from typing import Any, Literal
 
 import pytest
@@ -83,7 +84,8 @@ def test_responses_pass(client: OpenAI, direct: OpenAI, stream: bool) -> None:
         if not stream:
             return [], answer.output_text
         events = list(answer)
-        return [event.type for event in events], events[-1].response.output_text
+        # How many tokens an event holds is the engine's chance.
+        return [kind for kind, _ in groupby(event.type for event in events)], events[-1].response.output_text
 
     assert respond(client) == respond(direct)
     assert respond(client)[1]

@@ -43,7 +43,8 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         for member in value:
             yield from _leaves(member, (*path, "[]"))
     else:
-        yield path, str(value) if isinstance(value, list) or path[-1:] in (("token",), ("logprob",)) else value
+        parts = value if isinstance(value, list) else [value] if path[-1:] in (("token",), ("logprob",)) else None
+        yield path, value if parts is None else "".join(f"{part}, " for part in parts)
 
 
 def shape(value: Any, path: str = "") -> set[str]:
