@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -60,6 +61,7 @@ def create_app(config: Config) -> FastAPI:
             for each in fleets.values():
                 await stack.enter_async_context(each)
             await stack.enter_async_context(policies)
+            stack.enter_context(_reread_on_hangup(policies))
             probing = asyncio.gather(_probe(engine, policies.current, gate), _probe_scorer(scorer))
             canaries = [asyncio.create_task(each.repeat()) for each in watches.values()]
             yield
@@ -88,6 +90,21 @@ def create_app(config: Config) -> FastAPI:
     app.add_middleware(LastResort)
     app.mount("/", proxy)
     return app
+
+
+@contextmanager
+def _reread_on_hangup(policies: Policies) -> Iterator[None]:
+    """Has SIGHUP read the policy file again, where signals can be had: in the main thread, not on Windows."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, policies.reload))
+    except (NotImplementedError, RuntimeError, ValueError, AttributeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def policies_of(config: Config, registry: Registry) -> Policies:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -131,6 +133,31 @@ async def test_the_shadow_arm_keeps_both_answers(operated: Any, tmp_path: Path) 
     assert arms["primary"]["body"] == answer.text
     assert arms["primary"]["headers"]["unhitch-applied"].startswith("bare;")
     assert (arms["shadow"]["headers"]["unhitch-applied"], arms["shadow"]["status"]) == ("off", 200)
+
+
+async def test_sighup_has_the_file_read_again_and_a_broken_one_changes_nothing(
+    operated: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unhitch_server.policy.reload.LOOK_SECONDS", 1000)
+    file = tmp_path / "policy.yaml"
+
+    async def told(client: httpx.AsyncClient, text: str, key: str) -> Any:
+        before = (await client.get("/unhitch/v1/policies")).json()[key]
+        file.write_text(text, "utf-8")
+        os.kill(os.getpid(), signal.SIGHUP)
+        for _ in range(200):
+            if (after := (await client.get("/unhitch/v1/policies")).json()[key]) != before:
+                return after
+            await asyncio.sleep(0.02)
+        return before
+
+    async with operated({"policies": {"locked": LOCKED, "free": FREE}, "default": "free"}) as client:
+        assert applied(await client.post(CHAT, json=hello())) == "off"
+        changed = json.dumps({"policies": {"locked": LOCKED, "free": FREE}, "default": "locked"})
+        assert await told(client, changed, "default") == "locked"
+        assert applied(await client.post(CHAT, json=hello())) == "bare"
+        assert "policy.yaml:1" in await told(client, "policies: [", "problem")
+        assert applied(await client.post(CHAT, json=hello())) == "bare"
 
 
 async def test_a_canary_asks_as_clients_do_and_its_finding_can_be_read(operated: Any, engine: FakeEngine) -> None:
