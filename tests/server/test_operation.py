@@ -120,6 +120,25 @@ async def test_keys_have_their_models_and_the_engine_never_sees_them(
         assert not any(secret.encode() in value for each in engine.requests for _, value in each.headers)
 
 
+async def test_what_the_proxy_asks_itself_goes_with_the_engine_s_key_and_without_the_client_s(
+    operated: Any, engine: FakeEngine, tmp_path: Path
+) -> None:
+    keys, secret = Keys().added("team")
+    keys.write(tmp_path / "keys.json")
+    settings = {"key_file": tmp_path / "keys.json", "upstream_api_key": "engine-key"}
+    canary = {"model": MODEL, "suite": "organism", "judge": "exact", "questions": 1, "every_seconds": 3600}
+    policy = LOCKED | {"shadow": {"percent": 100, "mitigation": "off"}}
+    document = {"policies": {"p": policy}, "default": "p", "canaries": {"c": canary}}
+    async with operated(document, shadow_file=tmp_path / "shadow.jsonl", **settings) as client:
+        await client.post(CHAT, json=hello(), headers={"Authorization": f"Bearer {secret}"})
+        for _ in range(500):
+            if len(engine.asked(CHAT)) >= 5:  # a probe, the client's and its shadow, the canary's and its shadow
+                break
+            await asyncio.sleep(0.02)
+    assert len(engine.asked(CHAT)) >= 5
+    assert {each.header("authorization") for each in engine.asked(CHAT)} == {"Bearer engine-key"}
+
+
 async def test_the_shadow_arm_keeps_both_answers(operated: Any, tmp_path: Path) -> None:
     policy = LOCKED | {"shadow": {"percent": 100, "mitigation": "off"}}
     file = tmp_path / "shadow.jsonl"

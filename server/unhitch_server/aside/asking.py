@@ -10,7 +10,7 @@ from starlette.types import Message, Scope, Send
 
 from unhitch.errors import UnhitchError
 from unhitch_server.exchange import Exchange
-from unhitch_server.receipts import Stopwatch, receipt_headers
+from unhitch_server.receipts import Stopwatch
 from unhitch_server.reply import Reply
 
 MOST_KEPT_BYTES = 2**20
@@ -62,7 +62,7 @@ async def ask_again(exchange: Exchange, serve: Serve) -> Collected:
         exchange: The request, its body read.
         serve: How.
     """
-    return await _ask(exchange.scope, exchange.body, serve)
+    return await _ask(exchange.scope, exchange.body, serve, own_credentials=exchange.own_credentials)
 
 
 async def ask_chat(body: Mapping[str, Any], serve: Serve) -> Collected:
@@ -80,14 +80,14 @@ async def ask_chat(body: Mapping[str, Any], serve: Serve) -> Collected:
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
     }
-    return await _ask(scope, json.dumps(body).encode("utf-8"), serve)
+    return await _ask(scope, json.dumps(body).encode("utf-8"), serve, own_credentials=True)
 
 
-async def _ask(scope: Scope, body: bytes, serve: Serve) -> Collected:
+async def _ask(scope: Scope, body: bytes, serve: Serve, *, own_credentials: bool) -> Collected:
     collected = Collected()
-    exchange = Exchange(scope, Reply(collected.to()), Stopwatch(), body)
+    exchange = Exchange(scope, Reply(collected.to()), Stopwatch(), body, own_credentials)
     try:
         await serve(exchange)
     except UnhitchError as error:
-        await exchange.reply.error(error, receipt_headers(exchange.stopwatch))
+        await exchange.refuse(error)
     return collected
