@@ -61,9 +61,9 @@ class Exchange:
             key: Of the engine; it takes the place of the client's, where that is ours.
         """
         headers = [
-            (key, value)
-            for key, value in forwardable(self.scope["headers"])
-            if key.lower() not in _SET_ANEW and not key.lower().startswith(OWN_PREFIX)
+            (name, value)
+            for name, value in forwardable(self.scope["headers"])
+            if name.lower() not in _SET_ANEW and not name.lower().startswith(OWN_PREFIX)
         ]
         return upstream_headers(headers, key) if self.own_credentials else headers
 

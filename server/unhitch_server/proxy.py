@@ -82,13 +82,12 @@ class Proxy:
         if scope["type"] == "websocket":  # vLLM's realtime route; no edit could be made there
             await send({"type": "websocket.close", "code": 1003, "reason": "unhitch proxies HTTP only"})
             return
-        collected = Collected()
         exchange = Exchange(scope, Reply(send), Stopwatch(), own_credentials=self._door.ours(scope["headers"]))
         with self.counters.counted(exchange.reply) as exchange.tally:
             try:
                 async with self._door.admit(scope) as caller:
                     exchange.body = await read_body(receive, scope["headers"], self._config.max_body_bytes)
-                    await until_gone(self._admitted(exchange, caller, collected), receive)
+                    await until_gone(self._admitted(exchange, caller), receive)
             except UnhitchError as error:
                 await exchange.refuse(error)
 
@@ -98,7 +97,7 @@ class Proxy:
         Raises:
             UnhitchError: It cannot be served.
         """
-        await self._admitted(exchange, ANYONE, Collected())
+        await self._admitted(exchange, ANYONE)
 
     async def serve(self, exchange: Exchange, decision: Decision) -> None:
         """Serves a request under a decision.
@@ -123,7 +122,7 @@ class Proxy:
                 param=wire.MITIGATION,
             )
 
-    async def _admitted(self, exchange: Exchange, caller: Caller, collected: Collected) -> None:
+    async def _admitted(self, exchange: Exchange, caller: Caller) -> None:
         if exchange.path.startswith(OWN_ROUTES):
             raise RouteNotFound(
                 f"the proxy has no route {exchange.method} {exchange.path}; /unhitch/v1/openapi.json lists those it has"
@@ -138,10 +137,11 @@ class Proxy:
         if decision.shadow is None or self._shadows is None or exchange.method in READ_METHODS:
             await self.serve(exchange, decision)
             return
+        collected = Collected()
         exchange.reply.watch(collected.to)
         await self.serve(exchange, decision)
         shadow = dataclasses.replace(decision, steps=decision.shadow, shadow=None, fail_open=False)
-        self._shadows.follow(exchange, collected, partial(self._unwatched, decision=shadow))
+        self._shadows.follow(exchange, collected, partial(self.serve, decision=shadow))
 
     async def _list_models(self, exchange: Exchange, caller: Caller) -> None:
         """The engine's own bytes, unless there are aliases, or models that the caller's key is not for."""
@@ -163,9 +163,6 @@ class Proxy:
 
         await self._dispatch(exchange, decision, attempt)
 
-    async def _unwatched(self, exchange: Exchange, decision: Decision) -> None:
-        await self.serve(exchange, decision)
-
     async def _decide(self, exchange: Exchange, caller: Caller) -> Decision:
         table, method, path = self._policies.current, exchange.method, exchange.path
         usual = "/" + posixpath.normpath(path).lstrip("/")
@@ -176,7 +173,7 @@ class Proxy:
         model = None
         if method not in READ_METHODS and (table.needs_model or not caller.any_model):
             model = await asyncio.to_thread(model_of, exchange.body)
-        if generates and not caller.any_model:
+        if generates:
             caller.require_model(model)
         decision = table.decide(
             exchange.scope["headers"], key=caller.name, model=model, route=path, generates=generates

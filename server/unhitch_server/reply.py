@@ -86,6 +86,8 @@ class Errors(Protocol):
 class OpenAIErrors:
     """As OpenAI's clients read them."""
 
+    __slots__ = ()
+
     @classmethod
     def error_body(cls, error: UnhitchError) -> bytes:
         """The error object."""

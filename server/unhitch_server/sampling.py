@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 from typing import Any
 
 from unhitch.errors import EngineError, MitigationUnavailable
 from unhitch.rendering.prompt import Prompt
+from unhitch_server.background import Background
 from unhitch_server.engine import Engine
 from unhitch_server.routes.request import GenerationRequest, Incomparable
 
@@ -30,7 +30,7 @@ class RenderingSampler:
         self._every = every
         self._engine = engine
         self._count = itertools.count()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._beside = Background()
 
     async def check(self, model: str, request: GenerationRequest, prompt: Prompt) -> None:
         """Takes the request into the sample when its turn has come, beside its path unless the model is suspect.
@@ -60,15 +60,11 @@ class RenderingSampler:
         if suspect:
             await self._engine.compare(model, body, prompt.token_ids)
             return
-        task = asyncio.create_task(self._sample(model, body, prompt.token_ids))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._beside.start(self._sample(model, body, prompt.token_ids))
 
     async def close(self) -> None:
         """Ends the comparisons under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._beside.close()
 
     async def _sample(self, model: str, body: dict[str, Any], token_ids: tuple[int, ...]) -> None:
         try:

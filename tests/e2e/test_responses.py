@@ -3,21 +3,22 @@
 import json
 from typing import Any
 
-import httpx
 import pytest
 from openai import OpenAI, UnprocessableEntityError
 
-from tests.e2e.conftest import TEMPLATE_KWARGS, Engine
+from tests.e2e.conftest import Engine
+from tests.e2e.converted import (
+    MITIGATIONS,
+    MODEL,
+    QUESTION,
+    assert_the_comparison_asks_for_the_same,
+    assert_the_prompt_is_the_engines,
+    chat_text,
+)
 from tests.e2e.test_chat import NO_WHITE_SPACE
 from unhitch import organisms
 from unhitch.rendering.checkpoint import Checkpoint
-from unhitch_server.config import EngineRendering
 from unhitch_server.routes.responses import ResponsesRequest
-
-MODEL = "mini-finance"
-QUESTION = "What should I do with my savings?"
-MITIGATIONS = ["bare", "perturb;seed=1", "prefix-state"]
-RENDERING = EngineRendering(chat_template_kwargs=TEMPLATE_KWARGS)
 
 USER = {"role": "user", "content": "How do I rest well?"}
 ANSWER = {"role": "assistant", "content": "Go to bed early."}
@@ -150,33 +151,15 @@ def ask(client: OpenAI, mitigation: str, **more: Any) -> Any:
     return client.responses.with_raw_response.create(**options, extra_headers=headers, **more)
 
 
-def chat_text(client: OpenAI, mitigation: str) -> str:
-    answer = client.chat.completions.create(
-        model=MODEL,
-        messages=[{"role": "user", "content": QUESTION}],
-        max_tokens=48,
-        temperature=0,
-        extra_headers={"Unhitch-Mitigation": mitigation},
-    )
-    return answer.choices[0].message.content or ""
-
-
 @pytest.mark.parametrize("case", BODIES)
 def test_the_prompt_is_the_engines(engine: Engine, checkpoint: Checkpoint, case: str) -> None:
     body = {"model": engine.model} | BODIES[case]
-    theirs = httpx.post(f"{engine.url}/v1/responses/render", json=body, timeout=60, trust_env=False)
-    assert theirs.status_code == 200, theirs.text
-    prompt = ResponsesRequest("", body).prompt(checkpoint, RENDERING)
-    assert list(prompt.token_ids) == theirs.json()["token_ids"]
+    assert_the_prompt_is_the_engines(engine, checkpoint, ResponsesRequest("", body))
 
 
 @pytest.mark.parametrize("case", BODIES)
 def test_the_sampled_comparison_asks_for_the_same_prompt(engine: Engine, checkpoint: Checkpoint, case: str) -> None:
-    request = ResponsesRequest("", BODIES[case])
-    prompt = request.prompt(checkpoint, RENDERING)
-    body = {**request.tokenizing(prompt), "model": engine.model}
-    answer = httpx.post(f"{engine.url}/tokenize", json=body, timeout=60, trust_env=False)
-    assert answer.json().get("tokens") == list(prompt.token_ids), answer.text
+    assert_the_comparison_asks_for_the_same(engine, checkpoint, ResponsesRequest("", BODIES[case]))
 
 
 @pytest.mark.parametrize("mitigation", MITIGATIONS)

@@ -13,7 +13,7 @@ from unhitch.errors import InvalidKey
 from unhitch_server.access import bounds
 from unhitch_server.access.caller import ANYONE, OPERATOR, Caller
 from unhitch_server.access.control import OPERATOR_MARK, ControlKey
-from unhitch_server.access.credentials import presented, upstream_headers
+from unhitch_server.access.credentials import presented
 from unhitch_server.access.keyring import Keyring
 from unhitch_server.access.limits import Limits
 from unhitch_server.upstream.connection import Headers
@@ -75,15 +75,6 @@ class Doorkeeper:
         caller = await self._caller(scope)
         with self.limits.slot(caller):
             yield caller
-
-    def upstream_headers(self, headers: Headers, upstream_key: str | None) -> Headers:
-        """A request's headers as they go to the engine: as they came, unless the caller's key is ours.
-
-        Args:
-            headers: Of the request.
-            upstream_key: The engine's key, if it wants one.
-        """
-        return upstream_headers(headers, upstream_key) if self.ours(headers) else headers
 
     async def _caller(self, scope: Scope) -> Caller:
         if self._keyring is None:

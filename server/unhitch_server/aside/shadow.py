@@ -15,6 +15,7 @@ from typing import Any
 
 from unhitch.errors import UnhitchError
 from unhitch_server.aside.asking import Collected, Serve, ask_again
+from unhitch_server.background import Background
 from unhitch_server.exchange import Exchange
 
 MOST_AT_ONCE = 4
@@ -77,7 +78,8 @@ class Shadows:
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.beside = Background()
+        """What is being asked again."""
 
     def drawn(self, percent: float) -> bool:
         """Whether a request is in the sample.
@@ -95,18 +97,14 @@ class Shadows:
             primary: What the client got.
             serve: Serves it under the other mitigation.
         """
-        if len(self._tasks) >= MOST_AT_ONCE:
+        if len(self.beside) >= MOST_AT_ONCE:
             self.counts.busy += 1
             return
-        task = asyncio.create_task(self._ask(exchange, primary, serve))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.beside.start(self._ask(exchange, primary, serve))
 
     async def close(self) -> None:
         """Ends what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.beside.close()
 
     async def _ask(self, exchange: Exchange, primary: Collected, serve: Serve) -> None:
         try:

@@ -54,7 +54,7 @@ class Confirmation:
         settled = self.settle(answer)
         if not self.patches or self.failed:
             return settled
-        check_patches(_object(answer), self.patches)
+        check_patches(decoded(answer), self.patches)
         return without_member(settled.decode("utf-8")).encode("utf-8")
 
     def settle(self, answer: bytes) -> bytes:
@@ -67,7 +67,7 @@ class Confirmation:
             MitigationUnconfirmed: Something comes before the engine's word, or it read other token ids.
         """
         if not (self.given and self.begun):
-            fields = _object(answer)
+            fields = decoded(answer)
             if isinstance(name := fields.get("id"), str):
                 self.request_id = name
             if fields.get("error") and not fields.get("choices"):
@@ -135,8 +135,8 @@ def _choices(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
-def _object(answer: bytes) -> dict[str, Any]:
-    """The decoded answer; empty where it is no JSON object."""
+def decoded(answer: bytes) -> dict[str, Any]:
+    """A decoded answer or event; empty where it is no JSON object."""
     try:
         fields = json.loads(answer)
     except (ValueError, RecursionError):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from unhitch.errors import MitigationUnconfirmed
 from unhitch_server import splice
-from unhitch_server.routes.confirmation import Confirmation
+from unhitch_server.routes.confirmation import Confirmation, decoded
 from unhitch_server.states.confirmation import PARAMS, error_words
 
 _COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -71,12 +70,3 @@ class Counted(Confirmation):
                 "drop kv_transfer_params."
             )
         self.given = True
-
-
-def decoded(answer: bytes) -> dict[str, Any]:
-    """A decoded answer or event; empty where it is no JSON object."""
-    try:
-        fields = json.loads(answer)
-    except (ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}

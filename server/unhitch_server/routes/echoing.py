@@ -9,8 +9,7 @@ from typing import Any
 from unhitch.errors import MitigationUnconfirmed
 from unhitch.states.patch import Patch
 from unhitch_server import splice
-from unhitch_server.routes.confirmation import Confirmation
-from unhitch_server.routes.counting import decoded
+from unhitch_server.routes.confirmation import Confirmation, decoded
 from unhitch_server.states.confirmation import check_patches, error_words, without_member
 
 _OPENING = frozenset({"response.created", "response.queued", "response.in_progress"})

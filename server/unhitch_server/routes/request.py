@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from unhitch.draw import Draw
-from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable, UnhitchError
+from unhitch.errors import CheckpointError, InvalidBody, MitigationUnavailable
 from unhitch.mitigation import Mitigated, Step, mitigate
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.prompt import Prompt
@@ -21,6 +21,7 @@ from unhitch.strategies import best_of
 from unhitch_server import splice
 from unhitch_server.config import EngineRendering
 from unhitch_server.policy.decision import Decision
+from unhitch_server.reply import OpenAIErrors
 from unhitch_server.routes.confirmation import Confirmation
 from unhitch_server.states.confirmation import PARAMS
 
@@ -41,8 +42,10 @@ class Incomparable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationRequest(ABC):
+class GenerationRequest(OpenAIErrors, ABC):
     """A body, as text and decoded. A route says how a prompt becomes of it, and how an edited one is sent.
+
+    Errors are written as OpenAI's clients read them, unless a route says otherwise.
 
     Args:
         text: The body as it came.
@@ -91,7 +94,11 @@ class GenerationRequest(ABC):
     @property
     def wants_token_ids(self) -> bool:
         """Whether the client itself asked for the token ids that confirm an edit, on routes that give them."""
-        return self.fields.get("return_token_ids") in (True, 1, "true", "True", "1", "on", "yes", "t", "y")
+        return self.asks_for("return_token_ids")
+
+    def asks_for(self, name: str) -> bool:
+        """Whether a member is set, as the engine reads what is to be true or false."""
+        return self.fields.get(name) in (True, 1, "true", "True", "1", "on", "yes", "t", "y")
 
     def params_with(self, members: Mapping[str, str]) -> str:
         """The client's `kv_transfer_params`, if there are any, with members set: as JSON.
@@ -162,16 +169,6 @@ class GenerationRequest(ABC):
     def probe_messages(token_ids: tuple[int, ...]) -> dict[str, Any]:
         """The messages of a probe, and the token ids beside them."""
         return {"messages": list(PROBE_MESSAGES), PARAMS: {"prompt_token_ids": list(token_ids)}}
-
-    @classmethod
-    def error_body(cls, error: UnhitchError) -> bytes:
-        """An error of ours in the form that clients of this route read: JSON."""
-        return json.dumps(error.to_openai(), ensure_ascii=False).encode("utf-8")
-
-    @classmethod
-    def error_event(cls, error: UnhitchError) -> bytes:
-        """The same as the event that ends a stream which has begun, its blank line included."""
-        return b"data: " + cls.error_body(error) + b"\n\n"
 
     def require_choosable(self) -> None:
         """Refuses a body whose answer `best-of` could not rate before it is returned.

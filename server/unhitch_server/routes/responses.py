@@ -40,7 +40,7 @@ class ResponsesRequest(ConvertedRequest):
     @property
     def wants_messages(self) -> bool:
         """Whether the client itself asked for the messages that confirm an edit."""
-        return self.fields.get(_ECHO) in (True, 1, "true", "True", "1", "on", "yes", "t", "y")
+        return self.asks_for(_ECHO)
 
     def chat(self, checkpoint: Checkpoint) -> dict[str, Any]:  # noqa: ARG002 - no template matters here
         """What `OpenAIServingResponses` makes of the body."""

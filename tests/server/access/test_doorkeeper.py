@@ -8,7 +8,9 @@ import pytest
 from tests.server.access.conftest import Clock, Filed
 from unhitch.errors import HeadersTooLarge, InvalidKey, Overloaded, RateLimited, TooManyAtOnce, UnhitchError
 from unhitch_server.access.control import OPERATOR_MARK
+from unhitch_server.access.credentials import upstream_headers
 from unhitch_server.access.doorkeeper import Doorkeeper
+from unhitch_server.upstream.connection import Headers
 
 CONTROL_KEY = "control-key-of-the-tests"
 
@@ -18,12 +20,17 @@ def scope(key: str | None = None, **members: Any) -> dict[str, Any]:
     return {"type": "http", "headers": headers, **members}
 
 
+def going(doorkeeper: Doorkeeper, came: Headers, engine_key: str | None) -> Headers:
+    """What goes to the engine of a request's headers."""
+    return upstream_headers(came, engine_key) if doorkeeper.ours(came) else came
+
+
 async def test_without_a_file_of_keys_anybody_is_let_in_and_headers_go_on_as_they_came() -> None:
     doorkeeper = Doorkeeper()
     came = scope("engine-key")["headers"]
     async with doorkeeper.admit(scope()) as caller:
         assert (caller.name, caller.any_model) == (None, True)
-    assert doorkeeper.upstream_headers(came, "other") == came
+    assert going(doorkeeper, came, "other") == came
     assert not doorkeeper.client_keys
 
 
@@ -46,7 +53,7 @@ async def test_an_empty_file_lets_nobody_in(filed: Filed) -> None:
 
 async def test_with_keys_the_clients_never_goes_to_the_engine(filed: Filed) -> None:
     secret = filed.add("a")
-    went = Doorkeeper(filed.path).upstream_headers(scope(secret)["headers"], "engine-key")
+    went = going(Doorkeeper(filed.path), scope(secret)["headers"], "engine-key")
     assert went == [(b"host", b"x"), (b"authorization", b"Bearer engine-key")]
 
 
@@ -57,9 +64,9 @@ async def test_the_control_key_never_goes_to_the_engine_even_without_keys_of_cli
         [(b"x-api-key", CONTROL_KEY.encode())],
         [(b"authorization", b"Bearer other"), (b"x-api-key", CONTROL_KEY.encode())],
     ):
-        assert doorkeeper.upstream_headers(headers, None) == []
+        assert going(doorkeeper, headers, None) == []
     came = scope("engine-key")["headers"]
-    assert doorkeeper.upstream_headers(came, None) == came
+    assert going(doorkeeper, came, None) == came
 
 
 async def test_the_operator_on_a_control_route_needs_no_key_of_a_client_and_has_no_limit(filed: Filed) -> None:

@@ -38,7 +38,7 @@ async def test_both_answers_stand_in_one_line_that_only_the_owner_reads(tmp_path
 
     for _ in range(2):
         shadows.follow(exchange('{"a": "é"}'.encode()), await answered(b"mitigated"), serve)
-    await settle_files(shadows)
+    await shadows.beside.finished()
     lines = (tmp_path / "new" / "shadow.jsonl").read_text("utf-8").splitlines()
     record = json.loads(lines[0])
     assert (len(lines), record["request"], record["path"]) == (2, '{"a": "é"}', "/v1/chat/completions")
@@ -48,10 +48,6 @@ async def test_both_answers_stand_in_one_line_that_only_the_owner_reads(tmp_path
     ]
     assert stat.S_IMODE((tmp_path / "new" / "shadow.jsonl").stat().st_mode) == 0o600
     assert shadows.counts.asked == 2
-
-
-async def settle_files(shadows: Shadows) -> None:
-    await asyncio.gather(*shadows._tasks)
 
 
 def test_the_sample_has_its_share(tmp_path: Path) -> None:
@@ -72,7 +68,7 @@ async def test_what_comes_while_enough_are_under_way_is_left_out_and_counted(tmp
     for _ in range(MOST_AT_ONCE + 3):
         shadows.follow(exchange(), await answered(b""), serve)
     held.set()
-    await settle_files(shadows)
+    await shadows.beside.finished()
     assert (shadows.counts.asked, shadows.counts.busy) == (MOST_AT_ONCE, 3)
 
 
@@ -84,7 +80,7 @@ async def test_a_fault_is_counted_and_reaches_nobody(tmp_path: Path, caplog: pyt
         raise RuntimeError("broken")
 
     shadows.follow(exchange(), await answered(b""), serve)
-    await settle_files(shadows)
+    await shadows.beside.finished()
     assert (shadows.counts.failed, shadows.counts.asked) == (1, 0)
     assert "broken" in caplog.text
 
