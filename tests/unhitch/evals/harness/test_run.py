@@ -165,8 +165,9 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped_and_ends_alike(tmp_path:
         whole = subprocess.run([*command, str(tmp_path / "b"), endpoint.url], cwd=ROOT, capture_output=True, text=True)
     assert 0 < arrived < 120
     assert set(repeated) <= before
-    assert len(repeated) == len(before) - arrived, "only what was on its way when the run died is asked for again"
-    assert len(repeated) <= 4
+    # A file may have been torn as the run died, so more may be asked for again than have none; but no more than
+    # the four requests that were on their way.
+    assert len(before) - arrived <= len(repeated) <= 4
     assert resumed.stdout == whole.stdout != ""
 
 
