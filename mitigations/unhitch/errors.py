@@ -24,6 +24,7 @@
     │   └── MitigationUnconfirmed   502      the engine did not confirm it; the answer is withheld
     ├── EngineError                 502      the engine answered something that cannot be used
     │   ├── EngineUnavailable       503      no connection to the engine
+    │   │   └── CircuitOpen                  it failed again and again, and is left alone for a while
     │   └── EngineTimeout           504      the engine took too long
     ├── Overloaded                  503      more requests at once than the proxy takes
     ├── KeyFileError                         a file of keys that is missing, damaged, or cannot be written
@@ -160,6 +161,11 @@ class NotPermitted(InvalidRequest):
     code = "not_permitted"
 
 
+def _retry_after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
+    """The header that says when to try again, in whole seconds and at least one."""
+    return ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
+
+
 class RateLimited(InvalidRequest):
     """The key's requests of this minute are used up.
 
@@ -174,7 +180,7 @@ class RateLimited(InvalidRequest):
 
     def __init__(self, message: str, *, wait_seconds: float = 1.0) -> None:
         super().__init__(message)
-        self.headers = ((b"retry-after", b"%d" % max(1, math.ceil(wait_seconds))),)
+        self.headers = _retry_after(wait_seconds)
 
 
 class TooManyAtOnce(RateLimited):
@@ -265,6 +271,19 @@ class EngineUnavailable(EngineError):
 
     status = 503
     code = "engine_unavailable"
+
+
+class CircuitOpen(EngineUnavailable):
+    """The engines failed again and again, and are left alone for a while.
+
+    Args:
+        message: As for every error.
+        wait_seconds: When one is tried again; told in Retry-After.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float) -> None:
+        super().__init__(message)
+        self.headers = _retry_after(wait_seconds)
 
 
 class EngineTimeout(EngineError):

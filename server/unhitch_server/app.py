@@ -46,7 +46,7 @@ def create_app(config: Config) -> FastAPI:
     registry = Registry.load(config.allow_plugins)
     policies = policies_of(config, registry)
     fleets = fleets_of(policies.current.document, config, os.environ)
-    engine = fleets[policies.current.document.main_upstream].replicas[0].engine
+    main = fleets[policies.current.document.main_upstream]
     scorer = find_scorer(config)
     gate = Gate(config, registry)
     door = Doorkeeper(config.key_file, config.control_key, most_at_once=config.most_at_once)
@@ -62,7 +62,7 @@ def create_app(config: Config) -> FastAPI:
                 await stack.enter_async_context(each)
             await stack.enter_async_context(policies)
             stack.enter_context(_reread_on_hangup(policies))
-            probing = asyncio.gather(_probe(engine, policies.current, gate), _probe_scorer(scorer))
+            probing = asyncio.gather(_probe(main.engine, policies.current, gate), _probe_scorer(scorer))
             canaries = [asyncio.create_task(each.repeat()) for each in watches.values()]
             yield
             probing.cancel()
@@ -81,7 +81,7 @@ def create_app(config: Config) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.config, app.state.registry, app.state.policies = config, registry, policies
-    app.state.engine, app.state.gate, app.state.fleets = engine, gate, fleets
+    app.state.main, app.state.gate, app.state.fleets = main, gate, fleets
     app.state.counters, app.state.shadows, app.state.watches = proxy.counters, shadows, watches
     for part in (health, models, strategies, scorecards, explain, operation):
         app.include_router(part.router)

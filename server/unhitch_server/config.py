@@ -12,6 +12,12 @@ from unhitch.rendering.conversation import Conversation
 from unhitch.rendering.messages import ContentFormat
 from unhitch_server.policy.url import EngineUrl
 
+DRAIN_SECONDS = 30.0
+"""How long requests under way may take to end once the proxy was asked to stop."""
+
+WRITE_SECONDS = 120.0
+"""How long a client may read nothing while an answer waits for it."""
+
 
 class EngineRendering(BaseModel):
     """How the engine renders, beside the checkpoint's own template."""

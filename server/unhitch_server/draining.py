@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unhitch.errors import UnhitchError
 from unhitch_server.reply import Reply
+from unhitch_server.routes.table import errors_of
 
 
 class ProxyStopping(UnhitchError):
@@ -74,7 +75,7 @@ class Draining:
                 raise
             task.uncancel()
             stopping = ProxyStopping("the proxy is stopping, and the request did not end in time; send it again")
-            await reply.error(stopping, [(b"unhitch-applied", b"off")])
+            await reply.error(stopping, [(b"unhitch-applied", b"off")], errors_of(scope["path"]))
         finally:
             self._tasks.discard(task)
 

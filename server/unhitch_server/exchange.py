@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.types import Scope
 
 from unhitch.errors import UnhitchError
 from unhitch_server.access.credentials import upstream_headers
 from unhitch_server.receipts import Stopwatch, receipt_headers
-from unhitch_server.reply import Errors, Reply
+from unhitch_server.reply import Reply
+from unhitch_server.routes.classes import RouteClass, classify
+from unhitch_server.routes.table import errors_of
 from unhitch_server.upstream.connection import OWN_PREFIX, Headers, forwardable
 from unhitch_server.upstream.counters import Tally
 
@@ -25,8 +28,8 @@ class Exchange:
         reply: Where the answer goes.
         stopwatch: Started when the request came.
         body: The whole request body, once it is read.
+        fields: Its members, where somebody had to look at them.
         own_credentials: Whether the client's key is ours, so that it must not travel upstream.
-        errors: How the route writes an error of ours; None is OpenAI's way.
         tally: What is noted for the counters.
     """
 
@@ -34,8 +37,8 @@ class Exchange:
     reply: Reply
     stopwatch: Stopwatch
     body: bytes = b""
+    fields: dict[str, Any] | None = None
     own_credentials: bool = False
-    errors: Errors | None = None
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -47,6 +50,11 @@ class Exchange:
     def path(self) -> str:
         """The path, percent-decoded, without the query."""
         return str(self.scope["path"])
+
+    @property
+    def kind(self) -> RouteClass:
+        """What the route is to a policy that mitigates."""
+        return classify(self.method, self.target.partition("?")[0])
 
     @property
     def target(self) -> str:
@@ -69,4 +77,4 @@ class Exchange:
 
     async def refuse(self, error: UnhitchError) -> None:
         """Answers with an error, as far as the client can still be told."""
-        await self.reply.error(error, receipt_headers(self.stopwatch), self.errors)
+        await self.reply.error(error, receipt_headers(self.stopwatch), errors_of(self.path))

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unhitch import headers as wire
 from unhitch.errors import UnhitchError
 from unhitch_server.reply import ClientGone, Reply
+from unhitch_server.routes.table import errors_of
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class LastResort:
                 raise
             _log.exception("an unforeseen error")
             error = UnhitchError("an unforeseen error in the proxy; its log has the details. Please report it.")
-            await Reply(marked).error(error, [])
+            await Reply(marked).error(error, [], errors_of(scope["path"]))
 
 
 _APPLIED = wire.APPLIED.lower().encode("latin-1")

@@ -11,13 +11,8 @@ from contextlib import contextmanager
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from unhitch_server.config import DRAIN_SECONDS, WRITE_SECONDS
 from unhitch_server.draining import Draining
-
-DRAIN_SECONDS = 30.0
-"""How long requests under way may take to end once the proxy was asked to stop."""
-
-WRITE_SECONDS = 120.0
-"""How long a client may read nothing while an answer waits for it."""
 
 _LAST_WORDS_SECONDS = 2.0  # for what is sent to those whose time to end is over
 _TICKS_A_SECOND = 10  # uvicorn's

@@ -64,7 +64,7 @@ class Mitigator:
         came = exchange.headers_for(self._replica.connection.key)
         if any(key.lower() == b"content-encoding" for key, _ in came):
             raise InvalidBody("a compressed body cannot be mitigated; send it without Content-Encoding")
-        request = await asyncio.to_thread(route.parse, exchange.body)
+        request = await asyncio.to_thread(route.parse, exchange.body, exchange.fields)
         with exchange.stopwatch:
             customer = await self._engine.customer(request.model)
             await self._engine.routes.check(route, customer.name, customer.checkpoint)

@@ -19,16 +19,17 @@ from unhitch_server.access.doorkeeper import Doorkeeper
 from unhitch_server.aside.asking import Collected
 from unhitch_server.aside.shadow import Shadows
 from unhitch_server.best_of.scorer import Scorer
+from unhitch_server.body import fields_of, model_of, renamed
 from unhitch_server.config import Config
 from unhitch_server.exchange import Exchange
 from unhitch_server.gate import Gate
 from unhitch_server.mitigating import Mitigator
-from unhitch_server.model_name import model_of, renamed
 from unhitch_server.policy.decision import Decision
+from unhitch_server.policy.opening import opening
 from unhitch_server.policy.reload import Policies
 from unhitch_server.receipts import FAILED_OPEN, Stopwatch, receipt_headers
 from unhitch_server.reply import Reply, read_body, until_gone
-from unhitch_server.routes.classes import READ_METHODS, classify
+from unhitch_server.routes.classes import READ_METHODS
 from unhitch_server.routes.table import ROUTES
 from unhitch_server.states.guard import may_capture, refuse_capture, refuse_states_route
 from unhitch_server.upstream.connection import Headers
@@ -109,7 +110,7 @@ class Proxy:
         Raises:
             UnhitchError: It cannot be served so; no byte of an answer was sent that says otherwise.
         """
-        kind = classify(exchange.method, exchange.target.partition("?")[0])
+        kind = exchange.kind
         if decision.off or kind == "passes":
             await self._dispatch(exchange, decision, partial(self._pass, exchange, []))
         elif kind == "mitigated":
@@ -134,6 +135,7 @@ class Proxy:
         decision = await self._decide(exchange, caller)
         if decision.model is not None:
             exchange.body = await asyncio.to_thread(renamed, exchange.body, decision.model)
+            exchange.fields = {**(exchange.fields or {}), "model": decision.model}
         if decision.shadow is None or self._shadows is None or exchange.method in READ_METHODS:
             await self.serve(exchange, decision)
             return
@@ -169,21 +171,26 @@ class Proxy:
         if method not in READ_METHODS and table.mitigates and usual != path:
             # A gateway before the engine may read such a path otherwise than the rules here do.
             raise RouteNotFound(f"{path!r} is not written as routes are; did you mean {usual!r}?")
-        generates = classify(method, exchange.target.partition("?")[0]) != "passes"
-        model = None
-        if method not in READ_METHODS and (table.needs_model or not caller.any_model):
-            model = await asyncio.to_thread(model_of, exchange.body)
+        generates = exchange.kind != "passes"
+        if method not in READ_METHODS and (table.needs_body or not caller.any_model):
+            exchange.fields = await asyncio.to_thread(fields_of, exchange.body)
+        model = model_of(exchange.fields)
         if generates:
             caller.require_model(model)
         decision = table.decide(
-            exchange.scope["headers"], key=caller.name, model=model, route=path, generates=generates
+            exchange.scope["headers"],
+            key=caller.name,
+            model=model,
+            route=path,
+            opening=opening(exchange.fields),
+            generates=generates,
         )
         if generates:
             caller.require_policy(decision.policy)
         return decision
 
     async def _mitigated(self, exchange: Exchange, decision: Decision) -> None:
-        route = exchange.errors = ROUTES[exchange.path]
+        route = ROUTES[exchange.path]
 
         async def attempt(replica: Replica) -> None:
             await Mitigator(self._config, replica, self._gate, self._scorer).serve(exchange, decision, route)

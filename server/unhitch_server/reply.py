@@ -76,10 +76,12 @@ async def _disconnect(receive: Receive) -> None:
 class Errors(Protocol):
     """How errors of ours are written for the clients of a route."""
 
-    def error_body(self, error: UnhitchError) -> bytes:
+    @classmethod
+    def error_body(cls, error: UnhitchError) -> bytes:
         """As JSON."""
 
-    def error_event(self, error: UnhitchError) -> bytes:
+    @classmethod
+    def error_event(cls, error: UnhitchError) -> bytes:
         """As the event that ends a stream which has begun, its blank line included."""
 
 
@@ -142,7 +144,7 @@ class Reply:
         """Has what goes out from now on go through something first."""
         self._send = through(self._send)
 
-    async def error(self, error: UnhitchError, headers: Headers, errors: Errors | None = None) -> None:
+    async def error(self, error: UnhitchError, headers: Headers, errors: type[Errors] = OpenAIErrors) -> None:
         """Sends an error object, or an engine's own answer that it takes no request, as far as that can be.
 
         In a stream that has begun it goes as an event; in another body that has begun nothing honest can be said any
@@ -151,7 +153,6 @@ class Reply:
         if isinstance(error, NotServed) and not self.started:
             await self.whole(error.answered, error.answered_headers, error.body)
             return
-        errors = errors or OpenAIErrors
         if not self.started:
             told = [(b"content-type", b"application/json"), *error.headers, *headers]
             await self.whole(error.status, told, errors.error_body(error))

@@ -47,7 +47,7 @@ class RenderingSampler:
         if not suspect and next(self._count) % self._every:
             return
         try:
-            body = {**request.tokenizing(prompt), "model": model}
+            tokenizing = request.tokenizing(prompt)
         except Incomparable as other:
             if not suspect:
                 return
@@ -57,6 +57,9 @@ class RenderingSampler:
                 "same model.",
                 param=other.field,
             ) from None
+        if tokenizing is None:
+            return
+        body = {**tokenizing, "model": model}
         if suspect:
             await self._engine.compare(model, body, prompt.token_ids)
             return

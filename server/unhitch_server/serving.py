@@ -18,9 +18,9 @@ from unhitch.errors import EngineStartError, UnhitchError
 from unhitch_server.access.protocol import BoundedProtocol
 from unhitch_server.access.redaction import redact_logs
 from unhitch_server.app import create_app
-from unhitch_server.config import Config
+from unhitch_server.config import DRAIN_SECONDS, WRITE_SECONDS, Config
 from unhitch_server.draining import Draining
-from unhitch_server.listener import DRAIN_SECONDS, WRITE_SECONDS, Server
+from unhitch_server.listener import Server
 
 __all__ = ["Server", "first_of", "listening", "run", "serve_alone", "serve_with_engine", "server", "stop_signal"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -40,6 +41,15 @@ def quick_endings() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Gives the loggers back as they were: a server sets its own level, which a later test would miss lines by."""
+    logger = logging.getLogger("unhitch_server")
+    before = logger.level
+    yield
+    logger.setLevel(before)
+
+
 @pytest.fixture
 async def engine() -> AsyncIterator[FakeEngine]:
     async with serving(FakeEngine()) as fake:
@@ -52,7 +62,8 @@ def proxied(engine: FakeEngine) -> Proxied:
 
     @asynccontextmanager
     async def start(**settings: object) -> AsyncIterator[httpx.AsyncClient]:
-        config = Config.model_validate({"upstream": engine.url, **settings})
+        given = {"upstream": engine.url, **settings}
+        config = Config.model_validate({name: value for name, value in given.items() if value is not None})
         port = free_port()
         async with (
             listening(server(config, host="127.0.0.1", port=port, log_level="error")),

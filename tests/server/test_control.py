@@ -1,3 +1,4 @@
+import asyncio
 import json
 from pathlib import Path
 
@@ -38,6 +39,31 @@ async def test_not_ready_says_what_stands_in_the_way(engine: FakeEngine, proxied
         assert "token ids" in answer.json()["problems"][MODEL]
     async with proxied(upstream="http://127.0.0.1:9") as client:
         assert "no connection" in (await client.get("/readyz")).json()["problems"]["engine"]
+
+
+async def test_ready_means_that_each_upstream_has_an_engine_that_can(
+    engine: FakeEngine, proxied: Proxied, tmp_path: Path
+) -> None:
+    lost = "http://127.0.0.1:9"
+    upstreams = {"main": {"urls": [lost, engine.url], "health_seconds": 0.1}, "other": {"urls": [engine.url]}}
+    file = tmp_path / "policy.json"
+
+    def write() -> None:
+        policies = {"plain": {"mitigation": "off"}}
+        document = {"upstreams": upstreams, "default_upstream": "main", "policies": policies, "default": "plain"}
+        file.write_text(json.dumps(document))
+
+    write()
+    async with proxied(upstream=None, policy_file=file) as client:
+        await asyncio.sleep(0.3)  # by then it is known that one replica is lost
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()["models"]) == (200, [MODEL, f"other/{MODEL}"])
+    upstreams["other"] = {"urls": [lost]}
+    write()
+    async with proxied(upstream=None, policy_file=file) as client:
+        await asyncio.sleep(0.3)
+        answer = await client.get("/readyz")
+        assert (answer.status_code, list(answer.json()["problems"])) == (503, ["other/engine"])
 
 
 async def test_the_strategies_are_listed_with_schemas_of_their_parameters(client: httpx.AsyncClient) -> None:

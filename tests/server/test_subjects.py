@@ -122,6 +122,15 @@ def test_another_server_than_the_proxy_is_told(proxy: Endpoint) -> None:
         found(Place(TUNED, url=f"{proxy.url}/v1"))
 
 
+def test_a_locked_proxy_is_asked_with_the_operator_s_key(proxy: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy.control_key = "operator-" * 3
+    with pytest.raises(EngineError, match="set UNHITCH_CONTROL_KEY to the operator's key"):
+        found(Place(TUNED, url=proxy.url))
+    monkeypatch.setenv("UNHITCH_CONTROL_KEY", proxy.control_key)
+    subject, _, _ = found(Place(TUNED, url=proxy.url))
+    assert subject.name == TUNED
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "127.0.0.1:9", "http://[", "ftp://127.0.0.1"])
 def test_a_url_where_nobody_listens_is_named(url: str) -> None:
     with pytest.raises(EngineUnavailable) as error:

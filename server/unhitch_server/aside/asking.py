@@ -85,7 +85,7 @@ async def ask_chat(body: Mapping[str, Any], serve: Serve) -> Collected:
 
 async def _ask(scope: Scope, body: bytes, serve: Serve, *, own_credentials: bool) -> Collected:
     collected = Collected()
-    exchange = Exchange(scope, Reply(collected.to()), Stopwatch(), body, own_credentials)
+    exchange = Exchange(scope, Reply(collected.to()), Stopwatch(), body, own_credentials=own_credentials)
     try:
         await serve(exchange)
     except UnhitchError as error:

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unhitch.errors import EngineError, EngineUnavailable
+from unhitch.errors import EngineError
 from unhitch.registry import Registry
+from unhitch_server.cli.control_route import listed
 
 if TYPE_CHECKING:
     from unhitch.engine.served import Served
     from unhitch.evidence.view import View
     from unhitch.rendering.checkpoint import Checkpoint
-
-_SECONDS = 60.0
-"""A proxy may have to ask its engine first."""
 
 _OUTCOMES = {"passed": "pass", "failed": "fail"}
 
@@ -67,24 +65,18 @@ def of_proxy(url: str) -> dict[str, list[str]]:
         EngineUnavailable: Nobody answers there.
         EngineError: What answers is no proxy of unhitch's.
     """
-    import httpx
-
-    route = f"{url.rstrip('/')}/unhitch/v1/strategies"
+    listing = listed(url, "strategies")
     try:
-        answer = httpx.get(route, timeout=_SECONDS, trust_env=False)
-        listed: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
         return {
             each["name"]: [
                 _line(model, _OUTCOMES.get(entry["status"], entry["status"]), entry["good"])
                 for model, entries in (each["evidence"] or {}).items()
                 for entry in entries
             ]
-            for each in listed
+            for each in listing
         }
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise EngineUnavailable(f"no proxy could be asked at {url}: {error}") from error
-    except (httpx.HTTPStatusError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise EngineError(f"{route} answered no list of strategies; is the proxy there? ({error})") from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise EngineError(f"{url} lists no strategies with evidence ({error!r}); is the proxy there?") from error
 
 
 def _line(model: str, outcome: str, good: dict[str, Any]) -> str:

@@ -130,6 +130,18 @@ ShadowFile = Annotated[
         help="Where prompts and answers of the policies' shadow arms are written, as JSON lines.",
     ),
 ]
+DrainSeconds = Annotated[
+    float,
+    typer.Option(
+        envvar="UNHITCH_DRAIN_SECONDS", min=0, help="How long requests may take to end once the proxy is to stop."
+    ),
+]
+WriteSeconds = Annotated[
+    float,
+    typer.Option(
+        envvar="UNHITCH_WRITE_SECONDS", min=1, help="A client that reads nothing of its answer for so long is dropped."
+    ),
+]
 MaxBodyBytes = Annotated[
     int, typer.Option(envvar="UNHITCH_MAX_BODY_BYTES", min=1, help="Largest request body in bytes.")
 ]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from unhitch_server.cli import options
+from unhitch_server.config import DRAIN_SECONDS, WRITE_SECONDS
 
 
 def serve(
@@ -48,6 +49,16 @@ def serve(
     most_at_once: options.MostAtOnce = None,
     shadow_file: options.ShadowFile = None,
     max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
+    drain_seconds: options.DrainSeconds = DRAIN_SECONDS,
+    write_seconds: options.WriteSeconds = WRITE_SECONDS,
+    linger_seconds: Annotated[
+        float,
+        typer.Option(
+            envvar="UNHITCH_LINGER_SECONDS",
+            min=0,
+            help="How long it goes on accepting after SIGTERM, while /readyz is 503: for load balancers to see it.",
+        ),
+    ] = 0.0,
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serves the proxy in front of a running vLLM."""
@@ -70,5 +81,12 @@ def serve(
         **options.operation(policy_file, keys, most_at_once, shadow_file),
         **options.scorer_settings(scorer, scorer_url, scorer_model),
     )
-    proxy = serving.server(config, host=host, port=port, log_level=log_level)
-    serving.run(serving.serve_alone(proxy), proxy)
+    proxy = serving.server(
+        config,
+        host=host,
+        port=port,
+        log_level=log_level,
+        drain_seconds=drain_seconds,
+        write_seconds=write_seconds,
+    )
+    serving.run(serving.serve_alone(proxy, linger_seconds=linger_seconds), proxy)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unhitch.errors import EngineError, EngineUnavailable, InvalidRequest, ModelNotFound
+from unhitch.errors import EngineError, InvalidRequest, ModelNotFound
 from unhitch.evals.arm import Outcome
 from unhitch.evals.harness.run import Endpoint, Run
 from unhitch.evals.question import Question, Suite
@@ -18,9 +18,7 @@ from unhitch.evidence.identity import ModelIdentity, digest_of
 from unhitch.organisms.families import FAMILIES, Family
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.strategies.postfix_state import PostfixState
-
-_SECONDS = 60.0
-"""A proxy may have to ask its engine first."""
+from unhitch_server.cli.control_route import listed
 
 Job = Callable[[Run, Subject], Awaitable[None]]
 MakeRun = Callable[[Endpoint, dict[str, str]], Run]
@@ -175,14 +173,8 @@ def _identity(card: dict[str, Any]) -> ModelIdentity:
 
 
 async def _cards(url: str, api_key: str) -> dict[str, dict[str, Any]]:
-    import httpx
-
-    route = f"{url.rstrip('/')}/unhitch/v1/models"
+    listing = await asyncio.to_thread(listed, url, "models", api_key)
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=_SECONDS) as client:
-            answer = await client.get(route, headers={"Authorization": f"Bearer {api_key}"})
-            return {card["id"]: card for card in answer.raise_for_status().json()["data"]}
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise EngineUnavailable(f"no proxy could be asked at {url}: {error}") from error
-    except (httpx.HTTPStatusError, ValueError, LookupError, TypeError) as error:
-        raise EngineError(f"{route} answered no list of models; is unhitch's proxy there? ({error})") from error
+        return {card["id"]: card for card in listing}
+    except (LookupError, TypeError) as error:
+        raise EngineError(f"{url} lists models without their names ({error!r}); is unhitch's proxy there?") from error

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from unhitch_server.cli import options
+from unhitch_server.config import DRAIN_SECONDS, WRITE_SECONDS
 from unhitch_server.network import free_port
 
 
@@ -49,6 +50,8 @@ def up(
     most_at_once: options.MostAtOnce = None,
     shadow_file: options.ShadowFile = None,
     max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
+    drain_seconds: options.DrainSeconds = DRAIN_SECONDS,
+    write_seconds: options.WriteSeconds = WRITE_SECONDS,
     log_level: options.LogLevel = "warning",
 ) -> None:
     """Starts vLLM with the model and the proxy in front of it; Ctrl-C stops both."""
@@ -73,7 +76,14 @@ def up(
         **options.operation(policy_file, keys, most_at_once, shadow_file),
         **options.scorer_settings(scorer, scorer_url, scorer_model),
     )
-    proxy = serving.server(config, host=host, port=port, log_level=log_level)
+    proxy = serving.server(
+        config,
+        host=host,
+        port=port,
+        log_level=log_level,
+        drain_seconds=drain_seconds,
+        write_seconds=write_seconds,
+    )
     template = ["--default-chat-template-kwargs", default_chat_template_kwargs]
     template += ["--chat-template", chat_template] if chat_template else []
     template += ["--exclude-tools-when-tool-choice-none"] if exclude_tools_when_tool_choice_none else []

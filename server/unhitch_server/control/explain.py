@@ -29,7 +29,7 @@ async def explain(request: Request) -> JSONResponse:
 
     What is not validated is shown, too, whatever the operator requires: nothing is generated.
     """
-    engine: Engine = request.app.state.engine
+    engine: Engine = request.app.state.main.engine
     policies: PolicyTable = request.app.state.policies.current
     decision = policies.decide(request.headers.raw)
     config: Config = request.app.state.config

@@ -20,7 +20,7 @@ async def models(request: Request) -> dict[str, Any]:
 
     `reason` stands where something cannot be done, in `identity` where its files cannot be read.
     """
-    engine: Engine = request.app.state.engine
+    engine: Engine = request.app.state.main.engine
     gate: Gate = request.app.state.gate
     served = await engine.models()
     return {"object": "list", "data": [await _described(each, engine, gate) for each in served.values()]}

@@ -24,7 +24,7 @@ async def strategies(request: Request) -> dict[str, Any]:
     it is null.
     """
     registry: Registry = request.app.state.registry
-    by_model = await _evidence(request.app.state.engine, request.app.state.gate)
+    by_model = await _evidence(request.app.state.main.engine, request.app.state.gate)
     return {
         "object": "list",
         "data": [

@@ -78,9 +78,10 @@ class PolicyTable:
         return not all(policy.idle for policy in self.policies.values())
 
     @property
-    def needs_model(self) -> bool:
-        """Whether the model that a request names matters to what it gets."""
-        return bool(self.document.models) or any(rule.models is not None for rule in self.document.rules)
+    def needs_body(self) -> bool:
+        """Whether what stands in a request's body matters to what it gets: the model, or for a rollout the opening."""
+        ruled = any(rule.models is not None for rule in self.document.rules)
+        return bool(self.document.models) or ruled or any(each.written.rollout for each in self.policies.values())
 
     def decide(
         self,
@@ -89,7 +90,7 @@ class PolicyTable:
         key: str | None = None,
         model: str | None = None,
         route: str = "",
-        sticky: str | None = None,
+        opening: str | None = None,
         generates: bool = True,
     ) -> Decision:
         """What a request gets.
@@ -98,10 +99,10 @@ class PolicyTable:
             request_headers: Raw header lines; names in any case.
             key: The name of the client's key, if keys are in use.
             model: What the body names as the model, as the engine reads it; None where it names none, or where
-                `needs_model` is false.
+                `needs_body` is false.
             route: The path, percent-decoded, without the query.
-            sticky: What the conversation can be known by, such as a digest of its opening. It keeps a rollout's share
-                where neither session nor key does; without any of them chance decides.
+            opening: How the conversation begins, as `policy.opening` has it. It keeps a rollout's share where neither
+                session nor key does; without any of them chance decides.
             generates: Whether an answer may be generated: then the model must be known where policies depend on it.
 
         Raises:
@@ -116,7 +117,7 @@ class PolicyTable:
         alias = self.document.models.get(model) if model is not None else None
 
         def arm(name: str) -> BoundPolicy:
-            return self._arm(self.policies[name], asked.session, key or sticky)
+            return self._arm(self.policies[name], asked.session, key or opening)
 
         policy = self._governing(key, model, alias, route, arm, generates=generates)
         if asked.policy is not None:

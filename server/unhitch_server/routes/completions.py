@@ -15,7 +15,7 @@ from unhitch.states.patch import FIELD, Patch, to_params
 from unhitch_server import splice
 from unhitch_server.config import EngineRendering
 from unhitch_server.routes.confirmation import ChoiceConfirmation
-from unhitch_server.routes.request import GenerationRequest, Incomparable
+from unhitch_server.routes.request import GenerationRequest
 from unhitch_server.states.confirmation import PARAMS, require_patchable
 
 _SHOWN_CHARACTERS = 160
@@ -72,11 +72,11 @@ class CompletionRequest(GenerationRequest):
         """The engine echoes token ids in each choice, in a stream with the choice's first chunk."""
         return ChoiceConfirmation(mitigated.after.token_ids, mitigated.after.patches, strip=not self.wants_token_ids)
 
-    def tokenizing(self, prompt: Prompt) -> Mapping[str, Any]:  # noqa: ARG002 - the text stands in the body
+    def tokenizing(self, prompt: Prompt) -> Mapping[str, Any] | None:  # noqa: ARG002 - the text stands in the body
         """The text, and whether special tokens are added to it. Token ids need no comparison."""
         raw = self._raw()
         if not isinstance(raw, str):
-            raise Incomparable("prompt")
+            return None
         return {"prompt": raw, "add_special_tokens": self._add_special_tokens}
 
     def _raw(self) -> str | list[int]:

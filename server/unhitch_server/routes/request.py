@@ -19,6 +19,7 @@ from unhitch.states.patch import FIELD, Patch
 from unhitch.states.shelf import Shelf
 from unhitch.strategies import best_of
 from unhitch_server import splice
+from unhitch_server.access import bounds
 from unhitch_server.config import EngineRendering
 from unhitch_server.policy.decision import Decision
 from unhitch_server.reply import OpenAIErrors
@@ -59,20 +60,26 @@ class GenerationRequest(OpenAIErrors, ABC):
     fields: dict[str, Any]
 
     @classmethod
-    def parse(cls, body: bytes) -> Self:
+    def parse(cls, body: bytes, fields: dict[str, Any] | None = None) -> Self:
         """Decodes a body.
 
+        Args:
+            body: As it came.
+            fields: Its members, if somebody has decoded them already.
+
         Raises:
-            InvalidBody: It is no JSON object in UTF-8, `model` is no string, or `kv_transfer_params` is no object or
-                has our member.
+            InvalidBody: It is no JSON object in UTF-8, it is nested too deeply or has too many messages, `model` is no
+                string, or `kv_transfer_params` is no object or has our member.
         """
+        bounds.check_depth(body)
         try:
             text = body.decode("utf-8")
-            fields = json.loads(text)
+            fields = json.loads(text) if fields is None else fields
         except (ValueError, RecursionError) as error:
             raise InvalidBody(f"the body is no JSON: {error}") from error
         if not isinstance(fields, dict):
             raise InvalidBody(f"the body must be a JSON object, not {type(fields).__name__}")
+        bounds.check_messages(fields)
         transfer = fields.get(PARAMS)
         if not isinstance(transfer, dict | None):
             raise InvalidBody(f"{PARAMS} must be an object", param=PARAMS)
@@ -138,11 +145,14 @@ class GenerationRequest(OpenAIErrors, ABC):
         """What reads the answer for the engine's word that it took the edit."""
 
     @abstractmethod
-    def tokenizing(self, prompt: Prompt) -> Mapping[str, Any]:
+    def tokenizing(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The body, less the model, with which the engine's /tokenize gives the prompt before the edit.
 
         Args:
             prompt: As `prompt` gave it.
+
+        Returns:
+            None where the client gave token ids itself, so that the engine renders nothing.
 
         Raises:
             Incomparable: /tokenize does not take something that decides what is rendered.

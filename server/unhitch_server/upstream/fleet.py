@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from unhitch.errors import EngineError, EngineUnavailable
+from unhitch.errors import CircuitOpen, EngineError, EngineUnavailable
+from unhitch_server.engine import Engine
 from unhitch_server.upstream.faults import RETRIED, UNSENT
 from unhitch_server.upstream.health import watch
 from unhitch_server.upstream.replica import Replica
@@ -71,6 +72,12 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
         await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def engine(self) -> Engine:
+        """The first that may be asked, for what is the same for all of them; where none may, the first."""
+        usable = (each for each in self.replicas if each.healthy and each.breaker.admits())
+        return next(usable, self.replicas[0]).engine
 
     def order(self, session: str | None) -> list[Replica]:
         """The replicas that may be asked, best first.
@@ -144,11 +151,12 @@ class Fleet:
         again = len(self.replicas) == 1 and isinstance(failure, UNSENT)
         return next((replica for replica in self.order(session) if again or replica not in tried), None)
 
-    def _none_left(self) -> EngineUnavailable:
+    def _none_left(self) -> CircuitOpen:
         soonest = min(self.replicas, key=lambda replica: replica.breaker.opens_in_seconds)
-        return EngineUnavailable(
+        return CircuitOpen(
             f"no engine is asked now, since the last requests to {'it' if len(self.replicas) == 1 else 'each'} failed; "
-            f"one is tried in {soonest.breaker.opens_in_seconds:.0f} s. The last failure: {soonest.breaker.words}"
+            f"one is tried in {soonest.breaker.opens_in_seconds:.0f} s. The last failure: {soonest.breaker.words}",
+            wait_seconds=soonest.breaker.opens_in_seconds,
         )
 
 

@@ -180,10 +180,11 @@ def test_a_request_without_a_model_is_refused_where_a_rule_goes_by_it() -> None:
     assert rules.decide([], route="/other").policy == "plain"
 
 
-def test_whether_the_model_matters_is_known_beforehand() -> None:
-    assert not table(f"{POLICIES}default: plain\nrules: [{{keys: [a], policy: strict}}]").needs_model
-    assert table(f"{POLICIES}default: plain\nrules: [{{models: [a], policy: strict}}]").needs_model
-    assert table(f"{POLICIES}{ALIASES}default: plain").needs_model
+def test_whether_the_body_matters_is_known_beforehand() -> None:
+    assert not table(f"{POLICIES}default: plain\nrules: [{{keys: [a], policy: strict}}]").needs_body
+    assert table(f"{POLICIES}default: plain\nrules: [{{models: [a], policy: strict}}]").needs_body
+    assert table(f"{POLICIES}{ALIASES}default: plain").needs_body
+    assert table(ROLLOUT).needs_body
 
 
 def test_an_alias_can_lead_to_another_upstream() -> None:
@@ -233,10 +234,10 @@ def test_the_session_decides_before_the_key_and_the_key_before_the_conversation(
     key = next(each for each in map(str, range(99)) if in_share(10, "trial", each))
     outside = next(each for each in map(str, range(99)) if not in_share(10, "trial", each))
     session = lines(("Unhitch-Session", f'"{inside}"'))
-    assert found.decide(session, key=outside, sticky=outside).policy == "trial"
-    assert found.decide([], key=key, sticky=outside).policy == "trial"
-    assert found.decide([], key=outside, sticky=key).policy == "plain"
-    assert found.decide([], sticky=key).policy == "trial"
+    assert found.decide(session, key=outside, opening=outside).policy == "trial"
+    assert found.decide([], key=key, opening=outside).policy == "trial"
+    assert found.decide([], key=outside, opening=key).policy == "plain"
+    assert found.decide([], opening=key).policy == "trial"
 
 
 def test_without_anything_to_go_by_chance_decides() -> None:

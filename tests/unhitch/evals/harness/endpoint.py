@@ -43,6 +43,8 @@ class Endpoint:
     """What is said to a request: its body, with "mitigation" and "session" as its headers have them."""
     models: Sequence[Mapping[str, Any]] = ()
     """Cards of the served models, as the proxy's route has them."""
+    control_key: str = ""
+    """What the cards are shown for, if anything."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     """How often each request was answered to the end."""
@@ -81,7 +83,9 @@ class Endpoint:
         self.answered[f"{body['messages']} {mitigation} {body.get('seed')}"] += 1
         return answer
 
-    async def cards(self, _: web.Request) -> web.Response:
+    async def cards(self, request: web.Request) -> web.Response:
+        if self.control_key and request.headers.get("Authorization") != f"Bearer {self.control_key}":
+            return web.json_response({"error": {"message": "no", "code": "invalid_api_key"}}, status=401)
         return web.json_response({"object": "list", "data": list(self.models)})
 
 

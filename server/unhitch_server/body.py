@@ -1,15 +1,16 @@
-"""The model that a body names."""
+"""A request's body, decoded before it is known what becomes of it."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from unhitch.errors import InvalidBody
 from unhitch_server import splice
 
 
-def model_of(body: bytes) -> str | None:
-    """The model that a JSON body names; None where it names none, or is no JSON object. Blocks while it decodes.
+def fields_of(body: bytes) -> dict[str, Any] | None:
+    """The members of a JSON body; None where it is no JSON object. Blocks while it decodes.
 
     It is read as the engine reads it: of members named twice the last counts, and UTF-16 and UTF-32 are JSON, too.
 
@@ -20,7 +21,12 @@ def model_of(body: bytes) -> str | None:
         fields = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    found = fields.get("model") if isinstance(fields, dict) else None
+    return fields if isinstance(fields, dict) else None
+
+
+def model_of(fields: dict[str, Any] | None) -> str | None:
+    """The model that a body names; None where it names none."""
+    found = (fields or {}).get("model")
     return found if isinstance(found, str) else None
 
 
