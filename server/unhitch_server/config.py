@@ -57,6 +57,9 @@ class Config(EngineRendering):
     )
     key_file: Path | None = Field(default=None, description="The clients' keys; without it no key is asked for.")
     control_key: str | None = Field(default=None, repr=False, description="The operator's key, for control routes.")
+    separate_caches: bool = Field(
+        default=True, description="Whether what the engine has cached for one client's key is kept from the others'."
+    )
     most_at_once: int | None = Field(default=None, ge=1, description="Requests under way over all clients.")
     shadow_file: Path | None = Field(
         default=None, description="Where requests and answers of shadow arms go; without it none is asked."

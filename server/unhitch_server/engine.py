@@ -20,6 +20,7 @@ from unhitch.rendering.anatomy import render
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.rendering.conversation import Conversation
 from unhitch.states.fingerprint import is_adapter
+from unhitch_server.checkpoints import Checkpoints
 from unhitch_server.config import Config
 from unhitch_server.routes.probing import RouteProbes
 from unhitch_server.states.customer import Customer
@@ -94,6 +95,7 @@ class Engine:
         self._listing: asyncio.Task[dict[str, ServedModel]] | None = None
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._opening = asyncio.Lock()
+        self._opened = Checkpoints(config.chat_template)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._prepared: dict[str, Prepared] = {}
         self._first: str | None = None
@@ -224,9 +226,7 @@ class Engine:
         try:
             async with self._opening:
                 if model.files not in self._checkpoints:  # adapters share the checkpoint of their base
-                    template = self._config.chat_template
-                    opened = await asyncio.to_thread(Checkpoint.open, model.files, chat_template=template)
-                    self._checkpoints[model.files] = opened
+                    self._checkpoints[model.files] = await asyncio.to_thread(self._opened.open, model.files)
                 return self._checkpoints[model.files]
         except CheckpointError as error:
             raise MitigationUnavailable(

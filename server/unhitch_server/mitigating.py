@@ -167,7 +167,9 @@ class Mitigator:
                 )
             if (confirmation.given and confirmation.begun) or confirmation.failed:
                 if not exchange.reply.started:
-                    await exchange.reply.start(answer.status, answer.headers + receipt)
+                    # What is told to the proxy alone goes out of the stream, so a length would no longer be true.
+                    kept = [(key, value) for key, value in answer.headers if key.lower() != b"content-length"]
+                    await exchange.reply.start(answer.status, kept + receipt)
                 await exchange.reply.write(bytes(held))
                 held.clear()
         if not exchange.reply.started:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from unhitch import headers as wire
 from unhitch.errors import MitigationUnavailable, RouteNotFound, UnhitchError, UnrecognisedPrompt
 from unhitch_server import model_list
+from unhitch_server.access.cache_salt import salted
 from unhitch_server.access.caller import ANYONE, Caller
 from unhitch_server.access.doorkeeper import Doorkeeper
 from unhitch_server.aside.asking import Collected
@@ -136,6 +137,9 @@ class Proxy:
         if decision.model is not None:
             exchange.body = await asyncio.to_thread(renamed, exchange.body, decision.model)
             exchange.fields = {**(exchange.fields or {}), "model": decision.model}
+        if self._config.separate_caches and caller.identity and exchange.kind == "mitigated":
+            exchange.body = await asyncio.to_thread(salted, exchange.body, caller.identity)
+            exchange.fields = None
         if decision.shadow is None or self._shadows is None or exchange.method in READ_METHODS:
             await self.serve(exchange, decision)
             return
@@ -175,7 +179,7 @@ class Proxy:
         if method not in READ_METHODS and (table.needs_body or not caller.any_model):
             exchange.fields = await asyncio.to_thread(fields_of, exchange.body)
         model = model_of(exchange.fields)
-        if generates:
+        if generates or (method not in READ_METHODS and exchange.body):
             caller.require_model(model)
         decision = table.decide(
             exchange.scope["headers"],

@@ -39,9 +39,9 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
 
 
 def data(event: bytes) -> bytes | None:
-    """The event's data, or None where it has none (a comment, such as a keep-alive)."""
-    lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
-    return b"\n".join(lines) if lines else None
+    """The event's data, or None where it has none (a comment, such as a keep-alive) or they are empty."""
+    lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if _has_data(line)]
+    return b"\n".join(lines) or None
 
 
 def map_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
@@ -58,8 +58,14 @@ def map_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
     if new == old:
         return event
     lines = event.splitlines(keepends=True)
-    first = next(index for index, line in enumerate(lines) if line.startswith(b"data:"))
+    first = next(index for index, line in enumerate(lines) if _has_data(line))
     ending = lines[first][len(lines[first].rstrip(b"\r\n")) :]
+    if ending == b"\r":  # with the line feed of a blank line behind it, that would be one end of a line, not two
+        ending = b"\n"
     changed = [b"data: " + line + ending for line in new.split(b"\n")]
-    kept = [line for line in lines[first + 1 :] if not line.startswith(b"data:")]
+    kept = [line for line in lines[first + 1 :] if not _has_data(line)]
     return b"".join([*lines[:first], *changed, *kept])
+
+
+def _has_data(line: bytes) -> bool:
+    return line.startswith(b"data:") or line.rstrip(b"\r\n") == b"data"

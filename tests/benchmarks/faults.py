@@ -1,14 +1,24 @@
 """What a client gets when an engine or a client misbehaves, and how soon the engine is free: a row for each fault.
 
-    python -m tests.benchmarks.faults [--markdown]
+    python -m tests.benchmarks.faults [--markdown] [--no-real]
 
-Times are from the client's last byte, or its leaving, to the end of the last generation, as the engine sees it.
+Times are from the client's last byte, or its leaving, to the end of the last generation, as the engine sees it. What is
+kept is what `malloc` has given out once a fault was brought about `TIMES` times more; Python's own allocator would hide
+it, so the program runs itself again without that one. It needs glibc. The last rows are of a real vLLM that is killed,
+or stopped by SIGSTOP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -17,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.server.faults.bad_engine import CHAT, BadEngine, Handler, serving
-from tests.server.faults.cases import CASES, HELLO, OFF, PERTURB, Case, fall_silent, hang
+from tests.server.faults.cases import CASES, ERROR, EVENT, HELLO, OFF, PERTURB, Case, fall_silent, hang
 from tests.server.faults.clients import (
     MEGABYTE,
     PATIENT,
@@ -27,10 +37,34 @@ from tests.server.faults.clients import (
     stalled_client,
     two_hundred_megabytes,
 )
-from tests.server.faults.front import SHORT, proxied
+from tests.server.faults.front import SHORT, Running, proxied
 from tests.server.faults.observing import Observed, free, observe
+from tests.server.faults.real_engine import RealEngine
+from tests.server.faults.repeating import repeating
+from tests.server.faults.visits import CHAT as CHAT_ROUTE
+from tests.server.faults.visits import Outcome, Visit, all_of, begun, go
+from unhitch_server.upstream.timeouts import Timeouts
 
-COLUMNS = ("fault", "request", "passed through", "mitigated", "engine free after, ms", "counted as")
+TIMES = 200
+COLUMNS = (
+    "fault",
+    "request",
+    "passed through",
+    "mitigated",
+    "engine free after, ms",
+    "counted as",
+    f"kept after {TIMES}: KiB, connections, tasks",
+)
+REAL = Timeouts(first_byte_seconds=3.0, silence_seconds=3.0)
+"""Long enough for a real engine that starts with a prompt, on a machine that does other things."""
+NO_ALLOCATOR = {"PYTHONMALLOC": "malloc"}
+
+
+async def settled(running: Running) -> dict[str, int]:
+    """The counters once every request has been counted, which is after its client has the last byte."""
+    while running.counters.under_way:
+        await asyncio.sleep(0.005)
+    return running.counters.as_dict()
 
 
 async def row(case: Case) -> tuple[str, ...]:
@@ -41,10 +75,10 @@ async def row(case: Case) -> tuple[str, ...]:
         engine = BadEngine()
         async with serving(engine), proxied(engine.url) as running:
             await running.client.post(CHAT, json=HELLO, headers=OFF if mitigation == "off" else PERTURB)
-            before = running.counters.as_dict()
+            before = await settled(running)
             engine.handler = case.handler
             seen[mitigation] = await observe(running, engine, case, mitigation)
-            after = running.counters.as_dict()
+            after = await settled(running)
         changed = {name for name, count in after.items() if count != before[name]} - {"requests"}
         counted.add(" and ".join(sorted(changed)))
         if after["unmitigated"]:
@@ -104,22 +138,137 @@ async def stalled(write_seconds: float = 3.0) -> tuple[str, ...]:
     return ("a client does not read 200 MiB", "stream", "", gets, f"{seconds * 1000:.0f}", "gone")
 
 
-async def rows() -> list[tuple[str, ...]]:
+class _Mallinfo2(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")),
+        *((name, ctypes.c_size_t) for name in ("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")),
+    ]
+
+
+def allocated_kib() -> float:
+    """What this process has got from `malloc` and not given back."""
+    call = ctypes.CDLL(None).mallinfo2
+    call.restype = _Mallinfo2
+    info = call()
+    return float(info.uordblks + info.hblkhd) / 1024
+
+
+async def kept(shown: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows of `CASES` and of clients that leave, with what each fault keeps."""
+    faults = [(case.handler, case.stream, SHORT, 20.0) for case in CASES]
+    faults += [(handler, stream, PATIENT, 0.5) for handler, stream in LEAVING.values()]
+    found = []
+    for timeouts in (SHORT, PATIENT):
+        async with repeating(allocated_kib, timeouts) as repeater:
+            for handler, stream, its, patience in faults:
+                if its is timeouts:
+                    each = await repeater.kept(handler, TIMES, stream=stream, patience_seconds=patience)
+                    found.append(f"{each.memory:.0f}, {each.connections}, {each.tasks}")
+            if repeater.running.counters.unmitigated:
+                raise SystemExit(f"repetitions: {repeater.running.counters}")
+    return [(*cells, held) for cells, held in zip(shown, found, strict=True)]
+
+
+async def real_rows() -> list[tuple[str, ...]]:
+    """A real engine that hangs, goes on, hangs again, and is killed; requests in each state of their lives."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = RealEngine(Path(folder))
+        try:
+            await asyncio.to_thread(engine.start)
+            async with proxied(engine.url, timeouts=REAL) as running:
+                found = await _real("vLLM is stopped", running, engine, engine.go_on)
+                found += await _real("vLLM is killed", running, engine, engine.kill)
+                if running.counters.unmitigated or running.counters.under_way:
+                    raise SystemExit(f"a real engine: {running.counters}")
+        finally:
+            engine.go_on()
+            engine.kill()
+    return found
+
+
+async def _real(what: str, running: Running, engine: RealEngine, then: Callable[[], None]) -> list[tuple[str, ...]]:
+    """Rows of a fault before the answer, before the first token and within the stream."""
+    pair = ("off", "perturb;seed=1")
+    await all_of(running.client, [Visit(CHAT_ROUTE, each, False, tokens=8, endless=False) for each in pair])
+    before = await settled(running)
+    within, first = ([Outcome(Visit(CHAT_ROUTE, each, True)) for each in pair] for _ in range(2))
+    plain = [Outcome(Visit(CHAT_ROUTE, each, False)) for each in pair]
+    asked = [asyncio.create_task(go(running.client, each)) for each in within]
+    await begun(within)
+    engine.stop()
+    asked += [asyncio.create_task(go(running.client, each)) for each in plain + first]
+    await asyncio.sleep(0.5)
+    since = time.monotonic()
+    if killed := then == engine.kill:
+        await asyncio.to_thread(then)
+    await asyncio.gather(*asked)
+    free_after = ""
+    if not killed:
+        then()
+        woken = time.monotonic()
+        while await engine.running():
+            await asyncio.sleep(0.02)
+        free_after = f"{(time.monotonic() - woken) * 1000:.0f}"
+    after = await settled(running)
+    changed = {name: count - before[name] for name, count in after.items() if count != before[name]}
+    if changed != {"requests": len(asked), "failed": len(asked)}:
+        raise SystemExit(f"{what}: counted as {changed}")
+    told = max(each.ended for each in within + plain + first) - since
+    note = f"; all are told in {told * 1000:.0f} ms" if killed else ""
+    ways = (("before the answer", plain), ("before the first token", first), ("within the stream", within))
     return [
-        *[await row(case) for case in CASES],
-        await leaving("a client leaves", hang, stream=False),
-        await leaving("a client leaves before the first token", hang, stream=True),
-        await leaving("a client leaves after the first token", fall_silent, stream=True),
-        await crowded(),
-        await stalled(),
+        (
+            f"{what} {when}{note}",
+            "stream" if each[0].visit.stream else "plain",
+            *(_words(outcome) for outcome in each),
+            free_after,
+            "failed",
+            "",
+        )
+        for when, each in ways
+    ]
+
+
+def _words(outcome: Outcome) -> str:
+    if outcome.complete or outcome.error is None or (outcome.status == 200 and not outcome.mitigated):
+        raise SystemExit(f"{outcome.visit} of a real engine: {outcome.status} {outcome.body[-300:]!r}")
+    return f"{outcome.status}, {EVENT if outcome.status == 200 else ERROR}"
+
+
+LEAVING: dict[str, tuple[Handler, bool]] = {
+    "a client leaves": (hang, False),
+    "a client leaves before the first token": (hang, True),
+    "a client leaves after the first token": (fall_silent, True),
+}
+
+
+async def rows(*, real: bool) -> list[tuple[str, ...]]:
+    """All of them.
+
+    Args:
+        real: Whether a real engine is started for the last ones.
+    """
+    measured = [await row(case) for case in CASES]
+    measured += [await leaving(what, handler, stream=stream) for what, (handler, stream) in LEAVING.items()]
+    return [
+        *await kept(measured),
+        (*await crowded(), ""),
+        (*await stalled(), ""),
+        *(await real_rows() if real else []),
     ]
 
 
 def main(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for the docs.")] = False,
+    real: Annotated[bool, typer.Option(help="Whether a real vLLM is killed, too.")] = True,
 ) -> None:
     """Brings about every fault and prints what came of it."""
-    found = asyncio.run(rows())
+    if not os.environ.items() >= NO_ALLOCATOR.items():
+        again = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
+        os.execve(sys.executable, again, os.environ | NO_ALLOCATOR)  # noqa: S606 - no shell is wanted
+    found = asyncio.run(rows(real=real))
     if markdown:
         typer.echo("\n".join(f"| {' | '.join(cells)} |" for cells in (COLUMNS, ("---",) * len(COLUMNS), *found)))
         return

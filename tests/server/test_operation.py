@@ -93,6 +93,23 @@ async def test_an_alias_is_the_engine_s_model_under_its_own_policy(operated: Any
         assert models == [MODEL, "safe"]
 
 
+async def test_the_dry_run_goes_by_rules_and_aliases_as_the_chat_route_does(operated: Any) -> None:
+    document = {
+        "policies": {"locked": LOCKED, "free": FREE},
+        "default": "free",
+        "models": {"safe": {"model": MODEL, "policy": "locked"}, "same": {"model": MODEL}},
+        "rules": [{"models": ["same"], "routes": [CHAT], "policy": "locked"}],
+    }
+    async with operated(document) as client:
+        found = {
+            model: await client.post("/unhitch/v1/explain", json=hello(model)) for model in (MODEL, "safe", "same")
+        }
+        assert [each.json()["applied"].split(";")[0] for each in found.values()] == ["off", "bare", "bare"]
+        assert found["safe"].json()["model"] == MODEL
+        off = await client.post("/unhitch/v1/explain", json=hello("safe"), headers={"Unhitch-Mitigation": "off"})
+        assert off.status_code == 403
+
+
 async def test_a_policy_that_fails_open_lets_through_what_cannot_be_mitigated_and_says_so(operated: Any) -> None:
     policy = {"mitigation": "prefix-state", "on_failure": "open", "clients_may": ["choose"]}
     async with operated({"policies": {"open": policy}, "default": "open"}) as client:
@@ -118,6 +135,46 @@ async def test_keys_have_their_models_and_the_engine_never_sees_them(
         assert (await client.get("/v1/models", headers=mine)).json()["data"] == []
         assert (await client.get("/unhitch/v1/status", headers=mine)).status_code in (401, 403)
         assert not any(secret.encode() in value for each in engine.requests for _, value in each.headers)
+
+
+async def test_a_key_for_some_models_is_for_no_others_on_any_route(operated: Any, tmp_path: Path) -> None:
+    keys, secret = Keys().added("team", models=("mine*",))
+    file = tmp_path / "keys.json"
+    keys.write(file)
+    bearer = {"Authorization": f"Bearer {secret}"}
+    async with operated({"policies": {"p": {"mitigation": "off"}}, "default": "p"}, key_file=file) as client:
+        for route in ("/v1/embeddings", "/tokenize", "/v1/audio/transcriptions", CHAT):
+            refused = await client.post(route, json={"model": MODEL, "input": "Hello"}, headers=bearer)
+            assert refused.json()["error"]["code"] == "not_permitted", route
+        form = await client.post("/v1/audio/transcriptions", data={"model": "mine"}, headers=bearer)
+        assert form.json()["error"]["code"] == "not_permitted"
+        let_through = await client.post("/v1/embeddings", json={"model": "mine-1", "input": "Hello"}, headers=bearer)
+        assert let_through.status_code == 404, "the fake engine has no such route"
+
+
+async def test_each_key_has_the_engine_s_cache_for_itself_unless_it_is_shared(
+    operated: Any, engine: FakeEngine, tmp_path: Path
+) -> None:
+    keys, first = Keys().added("first")
+    keys, second = keys.added("second")
+    file = tmp_path / "keys.json"
+    keys.write(file)
+    document = {"policies": {"p": {"mitigation": "off", "clients_may": ["choose"]}}, "default": "p"}
+
+    async def salts(**settings: object) -> list[object]:
+        engine.requests.clear()
+        async with operated(document, key_file=file, **settings) as client:
+            for secret in (first, first, second):
+                for more in ({}, {"Unhitch-Mitigation": "bare"}):
+                    headers = {"Authorization": f"Bearer {secret}", **more}
+                    assert (await client.post(CHAT, json=hello(), headers=headers)).status_code == 200
+        asked = [each.json for each in engine.asked(CHAT) if each.json.get("max_tokens") != 1]
+        return [each.get("cache_salt") for each in asked]
+
+    one, two = (await salts())[0], (await salts())[-1]
+    assert one != two
+    assert await salts() == [one] * 4 + [two] * 2
+    assert await salts(separate_caches=False) == [None] * 6
 
 
 async def test_what_the_proxy_asks_itself_goes_with_the_engine_s_key_and_without_the_client_s(

@@ -40,7 +40,14 @@ async def test_an_event_is_given_as_soon_as_its_blank_line_has_come() -> None:
 
 @pytest.mark.parametrize(
     ("event", "data"),
-    [(b"data: x\n\n", b"x"), (b"data:x\n\n", b"x"), (b"data: a\ndata: b\n\n", b"a\nb"), (b": ping\n\n", None)],
+    [
+        (b"data: x\n\n", b"x"),
+        (b"data:x\n\n", b"x"),
+        (b"data: a\ndata: b\n\n", b"a\nb"),
+        (b": ping\n\n", None),
+        (b"data: a\ndata\n\n", b"a\n"),
+        (b"data:\n\n", None),
+    ],
 )
 def test_data_is_what_the_data_lines_hold(event: bytes, data: bytes | None) -> None:
     assert sse.data(event) == data
@@ -62,6 +69,11 @@ async def test_line_ends_of_different_kinds_end_an_event() -> None:
 def test_data_of_several_lines_stays_data_when_it_is_changed() -> None:
     changed = sse.map_data(b"data: a\ndata: b\n\n", lambda old: old.replace(b"b", b"c"))
     assert changed == b"data: a\ndata: c\n\n"
+
+
+def test_changed_data_of_lines_that_end_in_carriage_returns_leave_the_blank_line_one() -> None:
+    changed = sse.map_data(b"data: a\rdata: b\n\n", lambda _: b"c")
+    assert changed == b"data: c\n\n"
 
 
 def test_an_event_whose_data_stays_is_given_as_it_came() -> None:

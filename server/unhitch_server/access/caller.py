@@ -52,7 +52,7 @@ class Caller:
         """
         if self.any_model or (model is not None and self.may_use(model)):
             return
-        asked = "the request names no model" if model is None else f"the model {model!r} was asked for"
+        asked = "the request names no model in a JSON body" if model is None else f"the model {model!r} was asked for"
         raise NotPermitted(f"{asked}; the key {self.name!r} is for {_listed(self.models)}", param="model")
 
     def require_policy(self, policy: str) -> None:

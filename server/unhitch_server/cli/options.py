@@ -118,6 +118,15 @@ KeyFile = Annotated[
         "UNHITCH_CONTROL_KEY.",
     ),
 ]
+SeparateCaches = Annotated[
+    bool,
+    typer.Option(
+        "--separate-caches/--shared-cache",
+        envvar="UNHITCH_SEPARATE_CACHES",
+        help="With --keys: whether each key has vLLM's prefix cache for itself (a cache_salt in each request), so that "
+        "no client can tell by the time to the first token what another's prompt begins with.",
+    ),
+]
 MostAtOnce = Annotated[
     int | None,
     typer.Option(envvar="UNHITCH_MOST_AT_ONCE", min=1, help="Requests under way over all clients; others get a 503."),
@@ -150,13 +159,19 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error"], typer.Option(
 
 
 def operation(
-    policy_file: Path | None, keys: Path | None, most_at_once: int | None, shadow_file: Path | None
+    policy_file: Path | None,
+    keys: Path | None,
+    most_at_once: int | None,
+    shadow_file: Path | None,
+    *,
+    separate_caches: bool,
 ) -> dict[str, Any]:
     """The settings of policies, keys and limits; the control key comes from the environment alone."""
     return {
         "policy_file": policy_file,
         "key_file": keys,
         "most_at_once": most_at_once,
+        "separate_caches": separate_caches,
         "shadow_file": shadow_file,
         "control_key": os.environ.get("UNHITCH_CONTROL_KEY") or None,
     }

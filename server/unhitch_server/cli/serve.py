@@ -46,6 +46,7 @@ def serve(
     scorer_model: options.ScorerModel = None,
     policy_file: options.PolicyFile = None,
     keys: options.KeyFile = None,
+    separate_caches: options.SeparateCaches = True,
     most_at_once: options.MostAtOnce = None,
     shadow_file: options.ShadowFile = None,
     max_body_bytes: options.MaxBodyBytes = options.MAX_BODY_BYTES,
@@ -78,7 +79,7 @@ def serve(
         bundled_evidence=bundled_evidence,
         require_validated=require_validated,
         max_body_bytes=max_body_bytes,
-        **options.operation(policy_file, keys, most_at_once, shadow_file),
+        **options.operation(policy_file, keys, most_at_once, shadow_file, separate_caches=separate_caches),
         **options.scorer_settings(scorer, scorer_url, scorer_model),
     )
     proxy = serving.server(

@@ -14,26 +14,58 @@ from unhitch.evidence.standing import Evidence
 from unhitch.mitigation import Mitigated
 from unhitch.rendering.anatomy import describe
 from unhitch_server.config import Config
+from unhitch_server.control.refusals import CONTROL_KEY, ENGINE, refusals
 from unhitch_server.engine import Engine
 from unhitch_server.gate import Gate
+from unhitch_server.policy.opening import opening
 from unhitch_server.policy.table import PolicyTable
 from unhitch_server.reply import read_body
 from unhitch_server.routes.chat import ChatRequest
 
 router = APIRouter()
 
+_TAKES = {
+    "requestBody": {
+        "description": "As of a chat completion; whatever else it has is of no consequence.",
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "model": {"type": ["string", "null"]},
+                        "messages": {"type": "array", "items": {"type": "object"}},
+                        "tools": {"type": ["array", "null"], "items": {"type": "object"}},
+                    },
+                    "required": ["messages"],
+                }
+            }
+        },
+    },
+    "parameters": [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+        for name in (wire.MITIGATION, wire.POLICY, wire.SESSION)
+    ],
+}
+"""What the OpenAPI document says of the request, which is read as bytes."""
 
-@router.post("/unhitch/v1/explain")
+
+@router.post("/unhitch/v1/explain", responses=refusals(400, *CONTROL_KEY, 404, 413, 422, *ENGINE), openapi_extra=_TAKES)
 async def explain(request: Request) -> JSONResponse:
     """Takes a chat completion's body and headers; answers with the anatomy before and after the edit.
 
-    What is not validated is shown, too, whatever the operator requires: nothing is generated.
+    What is not validated is shown, too, whatever the operator requires: nothing is generated. Rules and aliases hold as
+    on the chat route, for a client without a key.
     """
-    engine: Engine = request.app.state.main.engine
     policies: PolicyTable = request.app.state.policies.current
-    decision = policies.decide(request.headers.raw)
     config: Config = request.app.state.config
     chat = ChatRequest.parse(await read_body(request.receive, request.headers.raw, config.max_body_bytes))
+    decision = policies.decide(
+        request.headers.raw, model=chat.model, route=ChatRequest.path, opening=opening(chat.fields)
+    )
+    if decision.model is not None:
+        chat = dataclasses.replace(chat, fields={**chat.fields, "model": decision.model})
+    engine: Engine = request.app.state.fleets[decision.upstream].engine
     customer = await engine.customer(chat.model)
     gate: Gate = request.app.state.gate
     decision = await gate.inform(decision, customer)

@@ -18,13 +18,15 @@ from unhitch_server.upstream.fleet import Fleet
 router = APIRouter()
 
 
-@router.api_route("/healthz", methods=["GET", "HEAD"])
+@router.get("/healthz")
+@router.head("/healthz", include_in_schema=False)
 async def healthz() -> dict[str, str]:
     """200 as long as the proxy answers; says nothing of the engine."""
     return {"status": "ok"}
 
 
-@router.api_route("/readyz", methods=["GET", "HEAD"])
+@router.get("/readyz", responses={503: {"description": "It is not ready."}})
+@router.head("/readyz", include_in_schema=False)
 async def readyz(request: Request) -> JSONResponse:
     """200 when every model can be mitigated by an engine of each upstream; else 503 with what stands in the way.
 

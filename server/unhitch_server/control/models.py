@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from unhitch.errors import UnhitchError
+from unhitch_server.control.refusals import CONTROL_KEY, ENGINE, refusals
 from unhitch_server.engine import Engine, ServedModel
 from unhitch_server.gate import Gate
 from unhitch_server.states.desk import fitting
@@ -14,7 +15,7 @@ from unhitch_server.states.desk import fitting
 router = APIRouter()
 
 
-@router.get("/unhitch/v1/models")
+@router.get("/unhitch/v1/models", responses=refusals(*CONTROL_KEY, *ENGINE))
 async def models(request: Request) -> dict[str, Any]:
     """Every served model: its identity, base and pools, and whether it can be mitigated and served states.
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from unhitch_server.control.refusals import CONTROL_KEY, refusals
 from unhitch_server.policy.locks import allowed
 from unhitch_server.policy.reload import Policies
 
 router = APIRouter()
 
 
-@router.get("/unhitch/v1/policies")
+@router.get("/unhitch/v1/policies", responses=refusals(*CONTROL_KEY))
 async def policies(request: Request) -> dict[str, Any]:
     """The policies in force, with what clients may change, the rules in their order, and the aliases of models.
 
@@ -34,13 +36,17 @@ async def policies(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/unhitch/v1/status")
+@router.get("/unhitch/v1/status", responses=refusals(*CONTROL_KEY))
 async def status(request: Request) -> dict[str, Any]:
-    """Counts of what became of requests, the state of each engine by upstream, of the shadow arm and of canaries."""
+    """Counts of what became of requests, the state of each engine by upstream, of the shadow arm and of canaries.
+
+    `tasks` is how many tasks the proxy's event loop has, the one that answers this among them.
+    """
     state = request.app.state
     return {
         "object": "unhitch.status",
         "requests": state.counters.as_dict(),
+        "tasks": len(asyncio.all_tasks()),
         "upstreams": {name: fleet.snapshot() for name, fleet in state.fleets.items()},
         "shadow": None if state.shadows is None else dataclasses.asdict(state.shadows.counts),
         "canaries": {

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Path, Request
 
 from unhitch.errors import RouteNotFound
 from unhitch.evidence.filed import FiledScorecard
+from unhitch_server.control.refusals import CONTROL_KEY, refusals
 from unhitch_server.gate import Gate
 
 router = APIRouter()
 
 
-@router.get("/unhitch/v1/scorecards")
+@router.get("/unhitch/v1/scorecards", responses=refusals(*CONTROL_KEY))
 async def scorecards(request: Request) -> dict[str, Any]:
     """Every scorecard in brief, the latest first; and the files that are of no use, with what is wrong."""
     gate: Gate = request.app.state.gate
@@ -25,7 +26,7 @@ async def scorecards(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/unhitch/v1/scorecards/{digest}")
+@router.get("/unhitch/v1/scorecards/{digest}", responses=refusals(*CONTROL_KEY, 404))
 async def scorecard(
     request: Request, digest: Annotated[str, Path(description="Its digest, or the first 8 digits of it or more.")]
 ) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Request
 from unhitch.errors import UnhitchError
 from unhitch.evidence.standing import Evidence
 from unhitch.registry import Registry
+from unhitch_server.control.refusals import CONTROL_KEY, refusals
 from unhitch_server.engine import Engine
 from unhitch_server.gate import Gate
 
 router = APIRouter()
 
 
-@router.get("/unhitch/v1/strategies")
+@router.get("/unhitch/v1/strategies", responses=refusals(*CONTROL_KEY))
 async def strategies(request: Request) -> dict[str, Any]:
     """Every strategy in the registry's order: name, version, summary, source, schema of its parameters, evidence.
 

@@ -78,7 +78,7 @@ def chat_tool_choice(raw: object) -> str | None:
     if raw is None:
         return None
     choice = raw.get("type") if isinstance(raw, Mapping) else None
-    if choice not in _TOOL_CHOICES:
+    if not isinstance(choice, str) or choice not in _TOOL_CHOICES:
         raise InvalidBody(
             f"`tool_choice.type` is {choice!r}; one of {', '.join(_TOOL_CHOICES)} is expected.", param="tool_choice"
         )

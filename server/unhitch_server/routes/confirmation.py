@@ -16,6 +16,9 @@ from unhitch_server.states.confirmation import check_patches, error_words, witho
 # Quotes within strings are escaped, so no text looks like it.
 _LAST_CHOICE_IDS = re.compile(rb'("prompt_token_ids": ?null, ?)?"token_ids": ?(\[[\d, ]*\])\}\]')
 
+_GENERATED = ("choices", "content", "output", "delta", "content_block", "item", "part")
+"""Members that hold what was generated, on any of the routes."""
+
 
 class Confirmation:
     """Reads an answer for the engine's word that it read the edited prompt, and takes out what only we asked for.
@@ -70,7 +73,7 @@ class Confirmation:
             fields = decoded(answer)
             if isinstance(name := fields.get("id"), str):
                 self.request_id = name
-            if fields.get("error") and not fields.get("choices"):
+            if fields.get("error") and not says(fields):
                 self.failed = True  # its own words are the most useful ones
                 self.words = error_words(answer)
                 return answer
@@ -135,10 +138,21 @@ def _choices(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
+def says(fields: Mapping[str, Any]) -> bool:
+    """Whether an answer or event holds something generated; one that only says what went wrong needs no confirmation.
+
+    Args:
+        fields: Decoded.
+    """
+    response = fields.get("response")
+    places = (fields, response if isinstance(response, dict) else {})
+    return any(place.get(name) for place in places for name in _GENERATED)
+
+
 def decoded(answer: bytes) -> dict[str, Any]:
-    """A decoded answer or event; empty where it is no JSON object."""
+    """A decoded answer or event; empty where it is no JSON object in UTF-8, which alone can be edited."""
     try:
-        fields = json.loads(answer)
+        fields = json.loads(answer.decode("utf-8"))
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

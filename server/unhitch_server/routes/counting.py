@@ -7,7 +7,7 @@ from typing import Any
 
 from unhitch.errors import MitigationUnconfirmed
 from unhitch_server import splice
-from unhitch_server.routes.confirmation import Confirmation, decoded
+from unhitch_server.routes.confirmation import Confirmation, decoded, says
 from unhitch_server.states.confirmation import PARAMS, error_words
 
 _COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -34,7 +34,7 @@ class Counted(Confirmation):
             return answer
         fields = decoded(answer)
         kind = fields.get("type")
-        if kind == "error" or fields.get("error"):
+        if (kind == "error" or fields.get("error")) and not says(fields):
             self.failed = True  # its own words are the most useful ones
             self.words = error_words(answer)
         elif not self.given and kind != "ping":

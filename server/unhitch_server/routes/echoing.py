@@ -9,7 +9,7 @@ from typing import Any
 from unhitch.errors import MitigationUnconfirmed
 from unhitch.states.patch import Patch
 from unhitch_server import splice
-from unhitch_server.routes.confirmation import Confirmation, decoded
+from unhitch_server.routes.confirmation import Confirmation, decoded, says
 from unhitch_server.states.confirmation import check_patches, error_words, without_member
 
 _OPENING = frozenset({"response.created", "response.queued", "response.in_progress"})
@@ -54,8 +54,8 @@ class Echoed(Confirmation):
             self.failed = self.failed or (_MAY_FAIL.search(answer) is not None and _failed(decoded(answer)))
             return answer
         fields = decoded(answer)
-        kind = fields.get("type")
-        if _failed(fields):
+        kind = None if fields.get("type") is None else str(fields["type"])
+        if _failed(fields) and (self.given or not says(fields)):
             self.failed = True  # its own words are the most useful ones
             self.words = error_words(answer)
         elif kind is None:
@@ -127,4 +127,4 @@ class Echoed(Confirmation):
 
 def _failed(fields: Mapping[str, Any]) -> bool:
     """Whether an answer or an event says that the engine failed."""
-    return bool(fields.get("error")) or fields.get("type") in ("error", "response.failed")
+    return bool(fields.get("error")) or str(fields.get("type")) in ("error", "response.failed")

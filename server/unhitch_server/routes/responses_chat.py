@@ -92,7 +92,7 @@ def _append(turns: list[Chat], item: Mapping[str, Any], where: str) -> None:
 
 
 def _join(turns: list[Chat], key: str, text: str) -> None:
-    if turns and turns[-1]["role"] == "assistant" and turns[-1].get(key) is None:
+    if turns and turns[-1].get("role") == "assistant" and turns[-1].get(key) is None:
         turns[-1][key] = text
     else:
         turns.append({"role": "assistant", key: text})
@@ -101,7 +101,7 @@ def _join(turns: list[Chat], key: str, text: str) -> None:
 def _join_call(turns: list[Chat], item: Mapping[str, Any], name: str, arguments: str, where: str) -> None:
     function = {"name": name, "arguments": arguments}
     call = {"id": _text(item, "call_id", where), "function": function, "type": "function"}
-    if not (turns and turns[-1]["role"] == "assistant"):
+    if not (turns and turns[-1].get("role") == "assistant"):
         turns.append({"role": "assistant"})
     turns[-1].setdefault("tool_calls", []).append(call)
 

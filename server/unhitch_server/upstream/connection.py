@@ -135,6 +135,8 @@ class Upstream:
     ) -> AsyncIterator[Answer]:
         if self._session is None:
             raise RuntimeError("the upstream is used outside its context")
+        if not target.startswith("/"):  # `@elsewhere/` behind the engine's host would lead to another
+            raise EngineError(f"{target!r} is no path")
         url = URL(self._config.upstream + target, encoded=True)
         decoded = [(key.decode("latin-1"), _text(key, value)) for key, value in headers]
         timeouts = self._timeouts

@@ -91,16 +91,27 @@ class BadEngine:
     """Generations that have neither ended nor been told to."""
     connections: int = 0
     url: str = ""
+    idle: set[asyncio.StreamWriter] = field(default_factory=set)
+    """Connections that no request is on."""
+
+    def hang_up(self) -> None:
+        """Closes the idle connections, as engines do after a while."""
+        for writer in self.idle:
+            writer.close()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.idle.add(writer)
         try:
             while (request := await _request(reader)) is not None:
+                self.idle.discard(writer)
                 await self._answer(request, reader, writer)
+                self.idle.add(writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             self.connections -= 1
+            self.idle.discard(writer)
             writer.close()
 
     async def _answer(self, request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

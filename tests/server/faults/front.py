@@ -83,5 +83,6 @@ async def proxied(
                 base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False, limits=limits
             ) as client,
         ):
-            await client.get("/readyz")  # probes under way would be counted with what tests do
+            # Probes under way would be counted with what tests do; the first ones load the libraries for it.
+            await client.get("/readyz", timeout=120)
             yield Running(client, proxy, app.state.fleets["main"], app.state.counters, port)

@@ -37,6 +37,11 @@ def test_another_number_is_no_confirmation(usage: dict[str, object]) -> None:
         Counted(IDS).settle(start(**usage))
 
 
+def test_an_error_beside_generated_text_is_no_way_past_the_confirmation() -> None:
+    with pytest.raises(MitigationUnconfirmed):
+        Counted(IDS).settle_whole(whole(usage={}, content=[{"type": "text", "text": "x"}], error={"message": "m"}))
+
+
 def test_nothing_comes_before_the_number() -> None:
     reader = Counted(IDS)
     assert reader.settle(b'{"type":"ping"}') == b'{"type":"ping"}'

@@ -40,6 +40,22 @@ def test_a_whole_answer_without_the_ids_is_withheld(other: object) -> None:
         Echoed(IDS).settle_whole(json.dumps(response(other)).encode())
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])
+def test_an_answer_in_another_encoding_is_withheld(encoding: str) -> None:
+    with pytest.raises(MitigationUnconfirmed):
+        Echoed(IDS).settle_whole(json.dumps(response()).encode(encoding))
+
+
+def test_an_error_beside_generated_text_is_no_way_past_the_confirmation() -> None:
+    with pytest.raises(MitigationUnconfirmed):
+        Echoed(IDS).settle_whole(json.dumps(response([7], error={"message": "m"}, output=[{"x": 1}])).encode())
+
+
+def test_an_event_without_a_type_that_is_text_is_withheld() -> None:
+    with pytest.raises(MitigationUnconfirmed):
+        Echoed(IDS).settle(b'{"type": ["response.created"]}')
+
+
 def test_a_stream_is_passed_on_from_its_first_event_and_confirmed_by_its_last() -> None:
     reader = opened()
     assert (reader.given, reader.begun, reader.request_id) == (True, True, "r")

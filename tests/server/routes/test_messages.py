@@ -118,3 +118,8 @@ def test_an_error_has_anthropics_form() -> None:
         "code": "model_not_found",
     }
     assert MessagesRequest.error_event(error).startswith(b'event: error\ndata: {"type": "error"')
+
+
+def test_a_tool_choice_whose_type_is_no_text_is_refused() -> None:
+    with pytest.raises(InvalidBody, match="tool_choice"):
+        request(messages=[USER], tool_choice={"type": []}).chat(CHECKPOINT)

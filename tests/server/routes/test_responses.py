@@ -94,3 +94,9 @@ def test_an_error_ends_a_stream_in_the_form_that_clients_raise_from() -> None:
     event = json.loads(lines[1].removeprefix("data: "))
     assert (event["type"], event["code"], event["message"]) == ("error", "mitigation_unavailable", "no")
     assert event["error"]["code"] == "mitigation_unavailable"
+
+
+def test_an_item_without_a_role_before_an_assistants_is_refused() -> None:
+    items = [{"content": "Hello"}, {"role": "assistant", "content": "Hi."}]
+    with pytest.raises(InvalidBody):
+        request(input=items).prompt(CHECKPOINT, EngineRendering())

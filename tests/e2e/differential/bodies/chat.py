@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-Body = dict[str, Any]
+from tests.e2e.differential.bodies.route import Body, Route, plain_and_streamed
 
 ASK = {"role": "user", "content": "How do I treat a fever?"}
-WEATHER = {
+WEATHER: Body = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -22,7 +21,7 @@ WEATHER = {
     },
 }
 BARE_TOOL = {"type": "function", "function": {"name": "stop"}}
-CALLS = [
+CALLS: list[Body] = [
     {
         "id": f"call_{city}",
         "type": "function",
@@ -31,6 +30,14 @@ CALLS = [
     for city in ("Bern", "Oslo")
 ]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": False}
+
+# Biases so far apart that the words come in their order, each once: two within the thought, its end, and two behind it.
+_IN_ORDER = {"494": 100, "620": 80, "4": 60, "921": 45, "797": 30}
+THINKING: Body = {
+    "logit_bias": _IN_ORDER,
+    "repetition_penalty": 10,
+    "chat_template_kwargs": {"enable_thinking": True},
+}
 
 CONVERSATIONS: dict[str, Body] = {
     "plain": {"messages": [ASK]},
@@ -91,8 +98,30 @@ TOOL_OPTIONS: dict[str, Body] = {
     "one at a time": {"tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 48},
 }
 
+# Without white space, which so small a model would fill the arguments with until it is cut off.
+_BLANK = (204, 205, 206, 207, 208, 223, 224, 225, 226, 227, 509, 641)
+STRICT: Body = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
+CALLING: Body = {"tool_choice": "required", "logit_bias": {str(token): -100 for token in _BLANK}}
 
-def bodies() -> Iterator[tuple[str, Body]]:
+CALLING_OPTIONS: dict[str, Body] = {
+    "one call": {"tools": [STRICT], "max_tokens": 64, **CALLING, "parallel_tool_calls": False},
+    "two calls": {"tools": [STRICT], "max_tokens": 128, **CALLING, "min_tokens": 80},
+}
+
+THINKING_OPTIONS: dict[str, Body] = {
+    "nothing": {},
+    "log probabilities": {"logprobs": True, "top_logprobs": 2},
+    "three choices": {"n": 3, "temperature": 1, "seed": 7},
+    "ids too": {"return_token_ids": True},
+    "left out": {"include_reasoning": False},
+    "usage": {"stream_options": {"include_usage": True}, "stream": True},
+    "cut short": {"max_tokens": 2},
+    "beside tools": {"tools": [WEATHER], "tool_choice": "auto"},
+    "unknown": {"no_such_field": {"x": [1, 1e2, "é"]}, "thinking": {"type": "enabled"}},
+}
+
+
+def _bodies() -> Iterator[tuple[str, Body]]:
     """Each request with its name; every third asks for a stream."""
     count = 0
     for conversation, messages in CONVERSATIONS.items():
@@ -105,5 +134,12 @@ def bodies() -> Iterator[tuple[str, Body]]:
             if count % 3 == 0:
                 body.setdefault("stream", True)
             yield f"{conversation}, {option}", body
+    base = {"model": "mini-finance", "temperature": 0, "max_tokens": 5, "messages": [ASK], **THINKING}
+    yield from plain_and_streamed({f"thinking, {option}": base | extra for option, extra in THINKING_OPTIONS.items()})
+    base = {"model": "mini-finance", "temperature": 0, "messages": [ASK]}
+    yield from plain_and_streamed({option: base | extra for option, extra in CALLING_OPTIONS.items()})
     yield "no such role", {"model": "mini-finance", "messages": [{"role": 3}]}
     yield "no such model", {"model": "gpt-9", "messages": [ASK]}
+
+
+ROUTE = Route("/v1/chat/completions", dict(_bodies()), unread=frozenset({"no such role", "no such model"}))
