@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -158,8 +159,13 @@ async def models(engine: FakeEngine, request: Recorded, send: Send) -> None:
     await reply_json(send, {"object": "list", "data": served})
 
 
+@cache
+def opened(chat_template: str | None) -> Checkpoint:
+    return Checkpoint.open(organisms.path(MODEL), chat_template=chat_template)
+
+
 async def tokenize(engine: FakeEngine, request: Recorded, send: Send) -> None:
-    checkpoint = Checkpoint.open(organisms.path(MODEL), chat_template=engine.chat_template)
+    checkpoint = opened(engine.chat_template)
     conversation = Conversation.from_body(request.json, content_format=checkpoint.content_format)
     ids = render(checkpoint, conversation).token_ids
     await reply_json(send, {"tokens": list(ids), "count": len(ids)})
