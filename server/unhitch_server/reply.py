@@ -10,24 +10,35 @@ from typing import Any, Protocol
 from starlette.types import Message, Receive, Send
 
 from unhitch import headers as wire
-from unhitch.errors import BodyTooLarge, UnhitchError
+from unhitch.errors import BodyTooLarge, BodyTooSlow, UnhitchError
 from unhitch_server.upstream.connection import Headers
 from unhitch_server.upstream.faults import NotServed
+
+BODY_SILENCE_SECONDS = 60.0
+"""How long a client may send nothing of a body that it has begun; whoever waits in vain holds a place of a limit."""
 
 
 class ClientGone(Exception):
     """The client closed its connection; there is nobody to answer."""
 
 
-async def read_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
+async def read_body(
+    receive: Receive,
+    headers: Iterable[tuple[bytes, bytes]],
+    limit: int,
+    *,
+    silence_seconds: float = BODY_SILENCE_SECONDS,
+) -> bytes:
     """The whole request body.
 
     Args:
         receive: ASGI's.
         headers: The request's, for its Content-Length.
         limit: Most bytes allowed.
+        silence_seconds: How long the next part may take to come.
 
     Raises:
+        BodyTooSlow: A part took longer.
         BodyTooLarge: It is longer, or says that it will be.
         ClientGone: The client left before its end.
     """
@@ -35,7 +46,13 @@ async def read_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], li
     size = int(declared) if declared.isdigit() else 0
     body, more = bytearray(), True
     while more and max(size, len(body)) <= limit:
-        message = await receive()
+        try:
+            async with asyncio.timeout(silence_seconds):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooSlow(
+                f"{len(body)} bytes of the request body came, and then nothing for {silence_seconds:g} s"
+            ) from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         body += message.get("body", b"")
