@@ -7,7 +7,7 @@
 #   make docs                  writes the generated tables of the README anew; figures takes minutes
 #   make faults                what clients get when engines and other clients misbehave, into server/README.md
 #   make fuzz                  a hundred thousand inputs that nobody would write (ARGS='--seed 7' for the same again)
-#   make soak                  half an hour of mixed load with reloads and killed engines: nothing may leak
+#   make soak                  half an hour of mixed load with reloads and killed engines, into server/README.md
 #   make evidence              diagnoses, tunes and validates the bundled models anew: the scorecards that ship
 #   make bench                 what the proxy costs beside the bare engine's side of it, and what states save
 #
@@ -51,7 +51,7 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 soak: $(VENV)/.dev
-	$(BIN)/python -m tests.benchmarks.soak $(ARGS)
+	$(BIN)/python -m tests.docs "python -m tests.benchmarks.soak --markdown --plot server/soak.svg"
 
 evidence: $(VENV)/.dev
 	sh tests/make_evidence.sh $(BIN)/unhitch
