@@ -1,12 +1,19 @@
-"""Marks: whatever lies in tests/e2e starts a real engine, and runs last; first where two processes share the work."""
+"""What holds for all tests: which start a real engine, their order, and that none sees what another left behind."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
 E2E = Path(__file__).parent / "e2e"
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> None:
+    """A server in a test's process sets the level of our loggers; a later test would miss lines by it."""
+    logging.getLogger("unhitch_server").setLevel(logging.NOTSET)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -39,15 +38,6 @@ def quick_endings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("uvicorn.server.asyncio", Impatient())
         yield
-
-
-@pytest.fixture(autouse=True)
-def log_level() -> Iterator[None]:
-    """Gives the loggers back as they were: a server sets its own level, which a later test would miss lines by."""
-    logger = logging.getLogger("unhitch_server")
-    before = logger.level
-    yield
-    logger.setLevel(before)
 
 
 @pytest.fixture
