@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import START_SECONDS, UNHITCH
-from unhitch.engine.command import build
-from unhitch.engine.connector.options import options
-from unhitch.engine.cpu_wheel import ONE_THREAD
-from unhitch.engine.served import find
+from tests.e2e.conftest import UNHITCH
+from tests.server.faults.real_engine import RealEngine
 from unhitch.headers import parse_mitigation
 from unhitch.states.file import path
 from unhitch_server.network import free_port
@@ -35,56 +30,27 @@ class Bench:
     """An engine that can be killed and started again, and a proxy in front of it that stays."""
 
     def __init__(self, folder: Path) -> None:
-        self.states = folder / "states"
+        self.engine = RealEngine(folder, memory_gib=TWO_STATES / 2**30)
         self._log = folder
-        self._port, self._engine_port = free_port(), free_port()
-        self._engine: subprocess.Popen[bytes] | None = None
+        self._port = free_port()
         self._proxy: subprocess.Popen[bytes] | None = None
+
+    @property
+    def states(self) -> Path:
+        return self.engine.states
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    @property
-    def engine_url(self) -> str:
-        return f"http://127.0.0.1:{self._engine_port}"
-
     def start_proxy(self) -> None:
-        arguments = [UNHITCH, "serve", "--upstream", self.engine_url, "--port", str(self._port)]
+        arguments = [UNHITCH, "serve", "--upstream", self.engine.url, "--port", str(self._port)]
         environment = os.environ | {"UNHITCH_CACHE": str(self._log / "cache")}
         with (self._log / "proxy.log").open("ab") as log:
             self._proxy = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
-    def start_engine(self, *, connector: bool = True) -> None:
-        ours = options(self.states, memory_gib=TWO_STATES / 2**30) if connector else []
-        extra = [*ours, "--dtype", "float32"]
-        command = build(find(MODEL), host="127.0.0.1", port=self._engine_port, extra=extra)
-        with (self._log / "engine.log").open("ab") as log:
-            self._engine = subprocess.Popen(
-                command.arguments,
-                env=command.environment | ONE_THREAD,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            assert self._engine.poll() is None, (self._log / "engine.log").read_text()[-4000:]
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.engine_url}/health", timeout=5, trust_env=False).status_code == 200:
-                    return
-            time.sleep(0.3)
-        raise AssertionError((self._log / "engine.log").read_text()[-4000:])
-
-    def kill_engine(self) -> None:
-        assert self._engine is not None
-        os.killpg(self._engine.pid, signal.SIGKILL)
-        self._engine.wait()
-        self._engine = None
-
     def close(self) -> None:
-        if self._engine is not None:
-            self.kill_engine()
+        self.engine.kill()
         if self._proxy is not None:
             self._proxy.terminate()
             self._proxy.wait(60)
@@ -94,7 +60,7 @@ class Bench:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     made = Bench(tmp_path_factory.mktemp("faults"))
     try:
-        made.start_engine()
+        made.engine.start()
         made.start_proxy()
         yield made
     finally:
@@ -184,11 +150,11 @@ async def test_a_killed_engine_fails_what_is_under_way_and_serves_on_when_it_is_
     before = await ask(client)
     under_way = [asyncio.create_task(ask(client, tokens=1500)) for _ in range(4)]
     await asyncio.sleep(1)
-    await asyncio.to_thread(bench.kill_engine)
+    await asyncio.to_thread(bench.engine.kill)
     for status, code, message in await asyncio.gather(*under_way):
         assert (status, code) == (503, "engine_unavailable"), message
     assert (await ask(client))[:2] == (503, "engine_unavailable")
-    await asyncio.to_thread(bench.start_engine)
+    await asyncio.to_thread(bench.engine.start)
     assert await ask(client) == before
 
 
@@ -196,8 +162,8 @@ async def test_an_engine_that_comes_back_without_the_connector_serves_nothing_pa
     bench: Bench, client: httpx.AsyncClient
 ) -> None:
     assert (await ask(client))[0] == 200
-    await asyncio.to_thread(bench.kill_engine)
-    await asyncio.to_thread(bench.start_engine, connector=False)
+    await asyncio.to_thread(bench.engine.kill)
+    await asyncio.to_thread(bench.engine.start, connector=False)
     answers = await asyncio.gather(*(ask(client) for _ in range(20)))
     for status, code, message in answers:
         assert (status >= 400, code) == (True, "mitigation_unavailable"), message

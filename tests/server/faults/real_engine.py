@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from unhitch.engine.command import build
-from unhitch.engine.connector.options import options
+from unhitch.engine.connector.options import MEMORY_GIB, options
 from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch.engine.served import find
 from unhitch_server.network import free_port
@@ -26,22 +26,28 @@ class RealEngine:
 
     Args:
         folder: For its states and its log.
+        memory_gib: What it may fill with states.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, memory_gib: float = MEMORY_GIB) -> None:
+        self._memory_gib = memory_gib
         self.states = folder / "states"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = folder / "engine.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *, connector: bool = True) -> None:
         """Returns when it answers.
+
+        Args:
+            connector: Whether it can serve states.
 
         Raises:
             RuntimeError: It ended, or did not answer in time; the message is the end of its log.
         """
-        extra = [*options(self.states), "--dtype", "float32"]
+        ours = options(self.states, memory_gib=self._memory_gib) if connector else []
+        extra = [*ours, "--dtype", "float32"]
         command = build(find("mini-finance"), host="127.0.0.1", port=self.port, extra=extra)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
