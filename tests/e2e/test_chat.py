@@ -78,7 +78,8 @@ def test_a_stream_says_what_the_plain_answer_says(client: OpenAI, headers: dict[
         )
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         assert text == ask(client, question.text, headers)
-        assert len([chunk for chunk in chunks if chunk.choices]) > 3, "the stream comes in pieces"
+        # How many depends on the machine's load: the engine joins the tokens that wait for it to be sent.
+        assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) > 1
         assert chunks[-1].usage is not None
         assert chunks[-1].usage.completion_tokens > 0
 

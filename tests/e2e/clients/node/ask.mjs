@@ -29,7 +29,8 @@ async function plain(client) {
 
 async function streamed(client) {
   const chunks = await read(await client.chat.completions.create({ ...greedy, stream: true }));
-  return { chunks: chunks.length, text: chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("") };
+  const pieces = chunks.map((chunk) => chunk.choices[0]?.delta.content).filter(Boolean);
+  return { pieces: pieces.length, text: pieces.join("") };
 }
 
 async function helper(client) {
