@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-E2E = Path(__file__).parent / "e2e"
+from tests.by_engine import SHARED, ByEngine, rank
 
 
 @pytest.fixture(autouse=True)
@@ -18,8 +18,14 @@ def log_level() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if E2E in item.path.parents:
+        if item.nodeid.startswith(SHARED):
             item.add_marker("e2e")
-    # Short files at the end leave no process idle for long.
-    shared = hasattr(config, "workerinput")
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None, reverse=shared)
+    if hasattr(config, "workerinput"):  # alone, what is quick comes first
+        items.sort(key=lambda item: rank(item.nodeid))
+    else:
+        items.sort(key=lambda item: item.nodeid.startswith(SHARED))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByEngine:
+    return ByEngine(config, log)

@@ -24,9 +24,14 @@ JUDGE = JudgeIdentity(name="exact", version=1)
 VARIANTS = ("perturb;seed=1", "perturb;seed=2", "respace;seed=3")
 
 
-def strategy(mitigation: str, pools: Iterable[Pool] = (), registry: Registry | None = None) -> StrategyIdentity:
+def strategy(
+    mitigation: str,
+    pools: Iterable[Pool] = (),
+    registry: Registry | None = None,
+    scorer: JudgeIdentity | None = None,
+) -> StrategyIdentity:
     """The identity of what a header asks for."""
-    return identify((registry or Registry()).bind(parse_mitigation(mitigation)), pools)
+    return identify((registry or Registry()).bind(parse_mitigation(mitigation)), pools, scorer)
 
 
 def scorecard(
@@ -39,15 +44,18 @@ def scorecard(
     cost: float = 1.0,
     at: str = "2026-01-01T00:00:00Z",
     pools: Iterable[Pool] = (),
+    suite: SuiteIdentity = SUITE,
+    judge: JudgeIdentity = JUDGE,
+    scorer: JudgeIdentity | None = None,
 ) -> Scorecard:
     """A scorecard of a strategy, given as a header has it or by its identity."""
-    identity = strategy(mitigation, pools) if isinstance(mitigation, str) else mitigation
+    identity = strategy(mitigation, pools, scorer=scorer) if isinstance(mitigation, str) else mitigation
     return Scorecard(
         name=name,
         model=model,
         strategy=identity,
-        suite=SUITE,
-        judge=JUDGE,
+        suite=suite,
+        judge=judge,
         sampling={"draws": 1.0},
         thresholds={},
         arms=(_arm(PASSTHROUGH, name, "off", 0.1), _arm(identity.mitigation, name, identity.mitigation, low, cost)),

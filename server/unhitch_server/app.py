@@ -51,7 +51,7 @@ def create_app(config: Config) -> FastAPI:
     fleets = fleets_of(policies.current.document, config, os.environ)
     main = fleets[policies.current.document.main_upstream]
     scorer = find_scorer(config)
-    gate = Gate(config, registry)
+    gate = Gate(config, registry, scorer)
     door = Doorkeeper(config.key_file, config.control_key, most_at_once=config.most_at_once)
     shadows = None if config.shadow_file is None else Shadows(ShadowFile(config.shadow_file))
     proxy = Proxy(config, policies, fleets, gate, door, scorer, shadows)

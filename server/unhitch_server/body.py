@@ -1,4 +1,4 @@
-"""A request's body, decoded before it is known what becomes of it."""
+"""A request's body, decoded."""
 
 from __future__ import annotations
 
@@ -30,6 +30,25 @@ def model_of(fields: dict[str, Any] | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def text_of(
+    body: bytes, fault: str = "the body is not in UTF-8, as JSON has to be", *, param: str | None = None
+) -> str:
+    """A body that is to be edited, as text: it goes on in UTF-8, so it has to come in it.
+
+    Args:
+        body: Of any route.
+        fault: What the error says where it is in another encoding.
+        param: The member that the error names.
+
+    Raises:
+        InvalidBody: It is not in UTF-8.
+    """
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidBody(f"{fault}: {error}", param=param) from error
+
+
 def renamed(body: bytes, model: str) -> bytes:
     """The body with another model named in it, and nothing else changed.
 
@@ -40,8 +59,5 @@ def renamed(body: bytes, model: str) -> bytes:
     Raises:
         InvalidBody: It is not in UTF-8.
     """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidBody(f"an alias of a model takes a body in UTF-8: {error}", param="model") from error
+    text = text_of(body, "an alias of a model takes a body in UTF-8", param="model")
     return splice.put(text, {"model": json.dumps(model)}).encode("utf-8")

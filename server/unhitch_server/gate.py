@@ -9,11 +9,14 @@ import time
 
 from unhitch import headers as wire
 from unhitch.errors import NotValidated
+from unhitch.evidence.identity import JudgeIdentity
 from unhitch.evidence.library import Library
 from unhitch.evidence.standing import Evidence
 from unhitch.evidence.view import View
 from unhitch.registry import Registry
+from unhitch.strategies import best_of
 from unhitch.strategy import Expanding
+from unhitch_server.best_of.scorer import Scorer
 from unhitch_server.config import Config
 from unhitch_server.policy.decision import Decision
 from unhitch_server.states.customer import Customer
@@ -31,12 +34,14 @@ class Gate:
     Args:
         config: Names the folders.
         registry: Binds what scorecards and pools name.
+        scorer: Chooses for `best-of`, if there is one: evidence of another one does not hold.
     """
 
-    def __init__(self, config: Config, registry: Registry) -> None:
+    def __init__(self, config: Config, registry: Registry, scorer: Scorer | None = None) -> None:
         self._folders = config.evidence
         self._bundled = config.bundled_evidence
         self._registry = registry
+        self._scorer = scorer
         self._reading: Shared[None, Library] = Shared()
         self._library: Library | None = None
         self._looked = 0.0
@@ -45,6 +50,20 @@ class Gate:
     async def close(self) -> None:
         """Ends a reading under way."""
         await self._reading.close()
+
+    @property
+    def scorer(self) -> JudgeIdentity | None:
+        """What chooses for `best-of`; None where nothing does, or it has not been seen to work."""
+        return None if self._scorer is None else self._scorer.identity
+
+    async def scorer_ready(self) -> None:
+        """Sees once that the scorer, if there is one, can rate.
+
+        Raises:
+            ScorerFailed: It cannot.
+        """
+        if self._scorer is not None:
+            await self._scorer.ready()
 
     async def library(self) -> Library:
         """All evidence there is; folders are looked into again where the last look is some seconds old."""
@@ -56,14 +75,22 @@ class Gate:
         """The evidence as it is for a served model."""
         library = await self.library()
         known = self._views.get(customer.name)
-        if known is not None and known[0] is library and known[1].identity == customer.identity:
-            return known[1]
-        view = library.view(customer.name, customer.identity, customer.unidentified)
+        if known is not None and known[0] is library:
+            view = known[1]
+            if (view.identity, view.scorer) == (customer.identity, self.scorer):
+                return view
+        view = library.view(customer.name, customer.identity, customer.unidentified, self.scorer)
         self._views[customer.name] = (library, view)
         return view
 
     async def inform(self, decision: Decision, customer: Customer) -> Decision:
-        """The decision with the evidence that its strategies choose by, and with what is known of them."""
+        """The decision with the evidence that its strategies choose by, and with what is known of them.
+
+        Raises:
+            ScorerFailed: The scorer is to choose, and cannot rate.
+        """
+        if best_of.leads(decision.steps):
+            await self.scorer_ready()
         view = await self.view(customer)
         evidence = None if decision.off else await asyncio.to_thread(view.evidence, decision.steps)
         return dataclasses.replace(decision, view=view, evidence=evidence)
@@ -73,6 +100,7 @@ class Gate:
 
         Raises:
             NotValidated: The operator requires evidence, and there is none that holds for this model and passes.
+            ScorerFailed: The scorer is to choose, and cannot rate.
         """
         if decision.off or (decision.require == "no" and not _expands(decision)):
             return decision

@@ -19,6 +19,7 @@ from unhitch_server.exchange import Exchange
 from unhitch_server.gate import Gate
 from unhitch_server.policy.decision import Decision
 from unhitch_server.receipts import Stopwatch, receipt_headers
+from unhitch_server.reply import without
 from unhitch_server.routes.confirmation import Confirmation
 from unhitch_server.routes.request import GenerationRequest
 from unhitch_server.states.confirmation import check_connector, error_words
@@ -70,7 +71,7 @@ class Mitigator:
             await self._engine.routes.check(route, customer.name, customer.checkpoint)
         decision = await self._gate.admit(decision, customer)
         # The answer is read here, so it must come uncompressed.
-        headers = [(key, value) for key, value in came if key.lower() != b"accept-encoding"]
+        headers = without(came, b"accept-encoding")
         if best_of.leads(decision.steps):
             await self._choose(exchange, headers, decision, request, customer)
             return
@@ -168,8 +169,7 @@ class Mitigator:
             if (confirmation.given and confirmation.begun) or confirmation.failed:
                 if not exchange.reply.started:
                     # What is told to the proxy alone goes out of the stream, so a length would no longer be true.
-                    kept = [(key, value) for key, value in answer.headers if key.lower() != b"content-length"]
-                    await exchange.reply.start(answer.status, kept + receipt)
+                    await exchange.reply.start(answer.status, without(answer.headers, b"content-length") + receipt)
                 await exchange.reply.write(bytes(held))
                 held.clear()
         if not exchange.reply.started:

@@ -20,16 +20,15 @@ from unhitch_server.access.doorkeeper import Doorkeeper
 from unhitch_server.aside.asking import Collected
 from unhitch_server.aside.shadow import Shadows
 from unhitch_server.best_of.scorer import Scorer
-from unhitch_server.body import fields_of, model_of, renamed
 from unhitch_server.config import Config
+from unhitch_server.deciding import decide
 from unhitch_server.exchange import Exchange
 from unhitch_server.gate import Gate
 from unhitch_server.mitigating import Mitigator
 from unhitch_server.policy.decision import Decision
-from unhitch_server.policy.opening import opening
 from unhitch_server.policy.reload import Policies
 from unhitch_server.receipts import FAILED_OPEN, Stopwatch, receipt_headers
-from unhitch_server.reply import Reply, read_body, until_gone
+from unhitch_server.reply import Reply, read_body, until_gone, without
 from unhitch_server.routes.classes import READ_METHODS
 from unhitch_server.routes.table import ROUTES
 from unhitch_server.states.guard import may_capture, refuse_capture, refuse_states_route
@@ -134,9 +133,6 @@ class Proxy:
             await self._list_models(exchange, caller)
             return
         decision = await self._decide(exchange, caller)
-        if decision.model is not None:
-            exchange.body = await asyncio.to_thread(renamed, exchange.body, decision.model)
-            exchange.fields = {**(exchange.fields or {}), "model": decision.model}
         if self._config.separate_caches and caller.identity and exchange.kind == "mitigated":
             exchange.body = await asyncio.to_thread(salted, exchange.body, caller.identity)
             exchange.fields = None
@@ -159,7 +155,7 @@ class Proxy:
         aliases = {name: alias.model for name, alias in table.aliases.items()}
 
         async def attempt(replica: Replica) -> None:
-            headers = [each for each in exchange.headers_for(replica.connection.key) if each[0] != b"accept-encoding"]
+            headers = without(exchange.headers_for(replica.connection.key), b"accept-encoding")
             send = replica.connection.request
             async with send("GET", exchange.target, headers, None, exchange.stopwatch) as answer:
                 receipt = receipt_headers(exchange.stopwatch)
@@ -175,22 +171,15 @@ class Proxy:
         if method not in READ_METHODS and table.mitigates and usual != path:
             # A gateway before the engine may read such a path otherwise than the rules here do.
             raise RouteNotFound(f"{path!r} is not written as routes are; did you mean {usual!r}?")
-        generates = exchange.kind != "passes"
-        if method not in READ_METHODS and (table.needs_body or not caller.any_model):
-            exchange.fields = await asyncio.to_thread(fields_of, exchange.body)
-        model = model_of(exchange.fields)
-        if generates or (method not in READ_METHODS and exchange.body):
-            caller.require_model(model)
-        decision = table.decide(
+        decision, exchange.body, exchange.fields = await decide(
+            table,
+            caller,
             exchange.scope["headers"],
-            key=caller.name,
-            model=model,
+            exchange.body,
+            method=method,
             route=path,
-            opening=opening(exchange.fields),
-            generates=generates,
+            generates=exchange.kind != "passes",
         )
-        if generates:
-            caller.require_policy(decision.policy)
         return decision
 
     async def _mitigated(self, exchange: Exchange, decision: Decision) -> None:

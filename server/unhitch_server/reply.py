@@ -65,6 +65,16 @@ async def read_body(
     return bytes(body)
 
 
+def without(headers: Headers, name: bytes) -> Headers:
+    """The headers that are not of a name.
+
+    Args:
+        headers: Names in any case.
+        name: In lower case.
+    """
+    return [(key, value) for key, value in headers if key.lower() != name]
+
+
 async def until_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
     """Does the work, unless the client leaves first: then it is cancelled, and with it what the engine does.
 
@@ -153,8 +163,7 @@ class Reply:
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Sends a complete answer; Content-Length is set to fit the body."""
-        kept = [(key, value) for key, value in headers if key.lower() != b"content-length"]
-        await self.start(status, [*kept, (b"content-length", b"%d" % len(body))])
+        await self.start(status, [*without(headers, b"content-length"), (b"content-length", b"%d" % len(body))])
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def watch(self, through: Callable[[Send], Send]) -> None:

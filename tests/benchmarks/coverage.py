@@ -16,8 +16,8 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table as Printed
 
+from tests.benchmarks.tables import Markdown, show
 from tests.unhitch.evals.statistics.synthetic import Setting, arms, flags, shares, unaffected_runs, words
 from unhitch.evals.statistics.bootstrap import resample, studentised
 from unhitch.evals.statistics.clustered import Clustered, clustered
@@ -92,7 +92,7 @@ def length_row(size: tuple[int, int], runs: int, resamples: int) -> tuple[str, .
 
 def main(
     *,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
+    markdown: Markdown = False,
     runs: Annotated[int, typer.Option(min=1, help="Synthetic runs of each setting.")] = 1000,
     resamples: Annotated[int, typer.Option(min=39, help="Resamples of the bootstraps.")] = 999,
 ) -> None:
@@ -104,7 +104,7 @@ def main(
     ]
     console = Console(stderr=True)
     rows = [row() for row in track(work, description="simulating", console=console, transient=True)]
-    _print(rows, markdown=markdown)
+    show("Coverage of 95% intervals, in percent", COLUMNS, rows, markdown=markdown)
     flagged = sum(flags(pairs) for pairs in unaffected_runs(runs))
     print(
         f"\nPercent of {runs} runs in which an interval of 95% holds the truth; {resamples} resamples. Of {runs} "
@@ -115,18 +115,6 @@ def main(
 
 def _described(setting: Setting, truth: str) -> tuple[str, ...]:
     return str(setting.clusters), str(setting.draws), truth, f"{setting.icc:g}"
-
-
-def _print(rows: list[tuple[str, ...]], *, markdown: bool) -> None:
-    if markdown:
-        print("\n".join(f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows)))
-        return
-    printed = Printed(title="Coverage of 95% intervals, in percent", title_justify="left")
-    for column in COLUMNS:
-        printed.add_column(column, justify="right")
-    for row in rows:
-        printed.add_row(*row)
-    Console().print(printed)
 
 
 if __name__ == "__main__":

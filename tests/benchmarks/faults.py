@@ -17,7 +17,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +26,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.tables import Markdown, in_markdown
+from tests.real_engine import RealEngine
 from tests.server.faults.bad_engine import CHAT, BadEngine, Handler, serving
 from tests.server.faults.cases import CASES, ERROR, EVENT, HELLO, OFF, PERTURB, Case, fall_silent, hang
 from tests.server.faults.clients import (
@@ -39,7 +41,6 @@ from tests.server.faults.clients import (
 )
 from tests.server.faults.front import SHORT, Running, proxied
 from tests.server.faults.observing import Observed, free, observe
-from tests.server.faults.real_engine import RealEngine
 from tests.server.faults.repeating import repeating
 from tests.server.faults.visits import CHAT as CHAT_ROUTE
 from tests.server.faults.visits import Outcome, Visit, all_of, begun, go
@@ -174,21 +175,15 @@ async def kept(shown: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 async def real_rows() -> list[tuple[str, ...]]:
     """A real engine that hangs, goes on, hangs again, and is killed; requests in each state of their lives."""
     with tempfile.TemporaryDirectory() as folder:
-        engine = RealEngine(Path(folder))
-        try:
-            await asyncio.to_thread(engine.start)
-            async with proxied(engine.url, timeouts=REAL) as running:
-                found = await _real("vLLM is stopped", running, engine, engine.go_on)
-                found += await _real("vLLM is killed", running, engine, engine.kill)
-                if running.counters.unmitigated or running.counters.under_way:
-                    raise SystemExit(f"a real engine: {running.counters}")
-        finally:
-            engine.go_on()
-            engine.kill()
+        async with RealEngine(Path(folder)) as engine, proxied(engine.url, timeouts=REAL) as running:
+            found = await _real("vLLM is stopped", running, engine, killed=False)
+            found += await _real("vLLM is killed", running, engine, killed=True)
+            if running.counters.unmitigated or running.counters.under_way:
+                raise SystemExit(f"a real engine: {running.counters}")
     return found
 
 
-async def _real(what: str, running: Running, engine: RealEngine, then: Callable[[], None]) -> list[tuple[str, ...]]:
+async def _real(what: str, running: Running, engine: RealEngine, *, killed: bool) -> list[tuple[str, ...]]:
     """Rows of a fault before the answer, before the first token and within the stream."""
     pair = ("off", "perturb;seed=1")
     await all_of(running.client, [Visit(CHAT_ROUTE, each, False, tokens=8, endless=False) for each in pair])
@@ -197,18 +192,18 @@ async def _real(what: str, running: Running, engine: RealEngine, then: Callable[
     plain = [Outcome(Visit(CHAT_ROUTE, each, False)) for each in pair]
     asked = [asyncio.create_task(go(running.client, each)) for each in within]
     await begun(within)
-    engine.stop()
+    engine.hang()
     asked += [asyncio.create_task(go(running.client, each)) for each in plain + first]
     await asyncio.sleep(0.5)
     since = time.monotonic()
-    if killed := then == engine.kill:
-        await asyncio.to_thread(then)
+    if killed:
+        await engine.kill()
     await asyncio.gather(*asked)
     free_after = ""
     if not killed:
-        then()
+        engine.go_on()
         woken = time.monotonic()
-        while await engine.running():
+        while await engine.working():
             await asyncio.sleep(0.02)
         free_after = f"{(time.monotonic() - woken) * 1000:.0f}"
     after = await settled(running)
@@ -261,7 +256,7 @@ async def rows(*, real: bool) -> list[tuple[str, ...]]:
 
 
 def main(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for the docs.")] = False,
+    markdown: Markdown = False,
     real: Annotated[bool, typer.Option(help="Whether a real vLLM is killed, too.")] = True,
 ) -> None:
     """Brings about every fault and prints what came of it."""
@@ -270,7 +265,7 @@ def main(
         os.execve(sys.executable, again, os.environ | NO_ALLOCATOR)  # noqa: S606 - no shell is wanted
     found = asyncio.run(rows(real=real))
     if markdown:
-        typer.echo("\n".join(f"| {' | '.join(cells)} |" for cells in (COLUMNS, ("---",) * len(COLUMNS), *found)))
+        typer.echo(in_markdown(COLUMNS, found))
         return
     shown = Table(*COLUMNS, title=f"faults; first byte in {SHORT.first_byte_seconds} s, silence as long")
     for cells in found:

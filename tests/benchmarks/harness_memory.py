@@ -22,9 +22,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from tests.benchmarks.proxy_cost import await_answer, running
+from tests.benchmarks.tables import Markdown, show
 from tests.unhitch.evals.harness.parts import length_judge
 from unhitch.evals.arm import Arm, Outcome, Refused, Sampling
 from unhitch.evals.harness.run import Endpoint, Run
@@ -60,7 +60,7 @@ def main(
     arms: Annotated[int, typer.Option(min=1, help="How often the suite is asked.")] = 6,
     words: Annotated[int, typer.Option(min=1, help="Words of an answer.")] = 120,
     *,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
+    markdown: Markdown = False,
 ) -> None:
     """Asks all arms, and prints what that took."""
     port = free_port()
@@ -71,7 +71,8 @@ def main(
             taken = asyncio.run(_ask(Path(folder), f"http://127.0.0.1:{port}", questions, samples, arms))
         on_disk = {kept.name: _disk(kept) for kept in sorted(Path(folder).iterdir())}
     each = questions * samples
-    _print([_row(number, each, *pair) for number, pair in enumerate(pairwise(taken))], markdown)
+    rows = [_row(number, each, *pair) for number, pair in enumerate(pairwise(taken))]
+    show("What the harness takes", COLUMNS, rows, markdown=markdown)
     seconds = taken[-1].seconds - taken[0].seconds
     room = ", ".join(f"{name} {size / 1e6:.0f} MB in {count} files" for name, (size, count) in on_disk.items())
     print(
@@ -122,18 +123,6 @@ def _row(number: int, answers: int, before: Taken, after: Taken) -> tuple[str, .
         f"{after.resident_bytes / 1e6:.0f}",
         f"{after.peak_bytes / 1e6:.0f}",
     )
-
-
-def _print(rows: list[tuple[str, ...]], markdown: bool) -> None:
-    if markdown:
-        print("\n".join(f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows)))
-        return
-    table = Table(title="What the harness takes", title_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 if __name__ == "__main__":

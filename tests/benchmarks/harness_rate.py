@@ -26,9 +26,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from tests.benchmarks.random_weights import CONTEXT, write_model
+from tests.benchmarks.tables import Markdown, show
 from tests.unhitch.evals.harness.parts import LengthJudge
 from unhitch import organisms
 from unhitch.engine import cpu_wheel
@@ -117,7 +117,7 @@ def main(
     hidden: Annotated[int, typer.Option(min=128, help="Its width, a multiple of 128.")] = 512,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = CONCURRENCY,
     *,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
+    markdown: Markdown = False,
 ) -> None:
     """Measures both, and prints what each reaches."""
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +129,8 @@ def main(
         )
         measured = [asyncio.run(_measure(case, Path(folder), rounds, concurrency)) for case in cases]
     found = [_medians(each) for each in measured]
-    _print([_row(case, each) for case, each in zip(cases, found, strict=True)], markdown=markdown)
+    rows = [_row(case, each) for case, each in zip(cases, found, strict=True)]
+    show("How busy the harness keeps the engine", COLUMNS, rows, markdown=markdown)
     print(
         f"\nvLLM computes in {_threads()} thread(s), in float32, on {os.cpu_count()} cores shared by all, with "
         f"{concurrency} requests under way; medians of {rounds} rounds. The harness's time is that of a whole arm, all "
@@ -267,18 +268,6 @@ def _row(case: Case, found: Round) -> tuple[str, ...]:
         f"{found.ratio:.0%}",
         f"{found.processor_seconds * 1e3:.1f}",
     )
-
-
-def _print(rows: list[tuple[str, ...]], *, markdown: bool) -> None:
-    if markdown:
-        print("\n".join(f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows)))
-        return
-    table = Table(title="How busy the harness keeps the engine", title_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 if __name__ == "__main__":

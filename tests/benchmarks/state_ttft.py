@@ -24,9 +24,9 @@ import httpx
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from tests.benchmarks.random_weights import CONTEXT, VOCABULARY, write_model
+from tests.benchmarks.tables import Markdown, show
 from unhitch.engine.command import build
 from unhitch.engine.connector.options import MEMORY_GIB
 from unhitch.engine.process import EngineProcess
@@ -54,7 +54,8 @@ def main(
     rounds: Annotated[int, typer.Option(min=3)] = 15,
     layers: Annotated[int, typer.Option(min=1)] = 16,
     hidden: Annotated[int, typer.Option(min=128, help="A multiple of 128.")] = 768,
-    markdown: bool = False,
+    *,
+    markdown: Markdown = False,
 ) -> None:
     """Measures and prints a table."""
     with tempfile.TemporaryDirectory() as folder:
@@ -150,15 +151,7 @@ def _print(seconds: dict[Way, list[float]], headers: dict[int, StateHeader], *, 
             size = f"{headers[length].nbytes() / 2**20:.1f} MiB"
             cells = (f"{plain:.1f} ms", f"{patched:.1f} ms", f"{patched / plain:.2f}", size)
             rows.append((f"{length} tokens", "warm" if warm else "cold", *cells))
-    if markdown:
-        print("\n".join(f"| {' | '.join(row)} |" for row in (columns, ("---",) * len(columns), *rows)))
-        return
-    table = Table(title="Time to first token", title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    show("Time to first token", columns, rows, markdown=markdown)
 
 
 def _resident_bytes() -> int:

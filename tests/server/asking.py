@@ -8,7 +8,16 @@ from typing import Any
 import httpx
 from starlette.types import Send
 
-from tests.server.fake_engine import MODEL, FakeEngine, Handler, Recorded, completion, reply_json
+from tests.server.fake_engine import (
+    MODEL,
+    FakeEngine,
+    Handler,
+    Recorded,
+    begin_stream,
+    completion,
+    event,
+    reply_json,
+)
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
@@ -22,7 +31,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 def answering(status: int, body: object, *headers: tuple[bytes, bytes]) -> Handler:
-    """A chat route that lets the probe through and answers all else as given."""
+    """A route that lets the probe of the chat route through and answers all else as given."""
 
     async def handler(fake: FakeEngine, request: Recorded, send: Send) -> None:
         if request.json.get("max_tokens") == 1:
@@ -32,6 +41,21 @@ def answering(status: int, body: object, *headers: tuple[bytes, bytes]) -> Handl
         await send(
             {"type": "http.response.body", "body": body if isinstance(body, bytes) else json.dumps(body).encode()}
         )
+        return None
+
+    return handler
+
+
+def streaming(*events: object) -> Handler:
+    """A chat route that gives these events to whoever asks for a stream, and answers all else as ever."""
+
+    async def handler(fake: FakeEngine, request: Recorded, send: Send) -> None:
+        if not request.json.get("stream"):
+            return await reply_json(send, completion(request, fake))
+        await begin_stream(send)
+        for each in events:
+            await event(send, each)
+        await send({"type": "http.response.body", "body": b""})
         return None
 
     return handler

@@ -167,7 +167,12 @@ async def test_scorecards_are_listed_and_given_whole_by_their_digest(proxied: Pr
         listed = (await client.get("/unhitch/v1/scorecards")).json()
         whole = [(await client.get(f"/unhitch/v1/scorecards/{name}")).json() for name in (card.digest, card.digest[:8])]
     (brief,) = listed["data"]
-    assert (brief["digest"], brief["file"], brief["passed"]) == (card.digest, "a.json", True)
+    assert (brief["digest"], brief["file"], brief["passed"], brief["verdict"]) == (
+        card.digest,
+        "a.json",
+        True,
+        "passes",
+    )
     assert listed["unreadable"] == [{"file": "b.json", "reason": "b.json is no scorecard or pool of unhitch's."}]
     assert whole == [json.loads((tmp_path / "a.json").read_text())] * 2
 

@@ -16,7 +16,9 @@ from tests.server.test_subjects import card
 from tests.unhitch.evals.harness.endpoint import Endpoint, Reply, running
 from tests.unhitch.evals.scripted import BASE, BASE_IDENTITY, IDENTITY, TUNED
 from unhitch.errors import InvalidRequest
+from unhitch.evals.judges.exact import ExactJudge
 from unhitch.evals.profile import Profile
+from unhitch.evidence.identity import JudgeIdentity
 from unhitch.evidence.library import Library
 from unhitch.evidence.pool import Pool
 from unhitch.evidence.scorecard import Scorecard
@@ -143,6 +145,20 @@ def test_validate_counts_what_an_answer_of_best_of_takes(unhitch: Command, proxy
     assert [row.cost for row in Scorecard.read(file).arms][:2] == [1.0, 4.0]
 
 
+def test_validate_records_the_scorer_of_best_of_and_of_nothing_else(
+    unhitch: Command, proxy: Endpoint, tmp_path: Path
+) -> None:
+    scorer, models = JudgeIdentity(name="rated", version=1, details={"model": "judge-70b"}), proxy.models
+    proxy.models = tuple({**each, "scorer": scorer.model_dump(mode="json")} for each in models)
+    asked = ("validate", TUNED, "--url", proxy.url, *SUITE, "--limit", "2", "--output", "cards")
+    try:
+        unhitch(*asked, "--strategy", "best-of;n=4, perturb", "--strategy", "perturb")
+    finally:
+        proxy.models = models
+    cards = [Scorecard.read(file) for file in sorted((tmp_path / "cards").iterdir())]
+    assert [card.strategy.scorer for card in cards] == [scorer, None]
+
+
 def test_validate_looks_into_the_layers_of_what_serves_a_state_and_of_nothing_else(
     unhitch: Command, proxy: Endpoint, tmp_path: Path
 ) -> None:
@@ -200,6 +216,26 @@ def test_a_judge_that_fails_ends_the_run_with_its_words(unhitch: Command, proxy:
     (line,) = [each for each in err.splitlines() if each.startswith("unhitch: ")]
     assert "The judge `exact` knows no others; use `rated` for them." in line
     assert "Traceback" not in err
+
+
+def test_what_a_judge_finds_out_before_it_rates_is_part_of_the_evidence(
+    unhitch: Command, proxy: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Careful(ExactJudge):
+        """Says of itself whether it has been seen to work, as the rating judge does."""
+
+        checked = "no"
+
+        def details(self) -> Mapping[str, str]:
+            return {"checked": self.checked}
+
+        async def check(self) -> None:
+            self.checked = "yes"
+
+    monkeypatch.setattr("unhitch.evals.judges.find.find", lambda *_, **__: Careful())
+    asked = ("diagnose", TUNED, "--url", proxy.url, *SUITE, "--limit", "1", "--output", "profile.json")
+    assert unhitch(*asked)[0] == 0
+    assert Profile.read(tmp_path / "profile.json").judge.details == {"checked": "yes"}
 
 
 def test_an_error_has_no_traceback(tmp_path: Path) -> None:

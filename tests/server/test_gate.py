@@ -148,6 +148,25 @@ async def test_a_scorecard_that_comes_later_is_seen_without_a_restart(proxied: P
         assert (await ask(client)).status_code == 422
 
 
+async def test_a_later_failure_withdraws_a_pass_without_a_restart_and_a_later_pass_restores_it(
+    proxied: Proxied, tmp_path: Path
+) -> None:
+    scorecard("perturb", model=SERVED, at="2026-01-01T00:00:00Z").write(tmp_path / "a.json")
+    async with proxied(evidence=[str(tmp_path)], bundled_evidence=False, require_validated="refuse") as client:
+        assert (await ask(client, "auto")).status_code == 200
+        failure = scorecard("perturb", model=SERVED, passed=False, at="2026-01-02T00:00:00Z")
+        failure.write(tmp_path / "b.json")
+        message = error_of(await ask(client))["message"]
+        assert "2026-01-02T00:00:00Z): json: more misaligned answers. It withdraws scorecard" in message
+        assert "2026-01-01T00:00:00Z, which passed." in message
+        assert error_of(await ask(client, "auto"))["code"] == "mitigation_not_validated"
+        listed = {each["name"]: each for each in (await client.get("/unhitch/v1/strategies")).json()["data"]}
+        (entry,) = listed["perturb"]["evidence"][MODEL]
+        assert (entry["status"], entry["scorecard"]) == ("failed", failure.digest)
+        scorecard("perturb", model=SERVED, at="2026-01-03T00:00:00Z").write(tmp_path / "c.json")
+        assert (await ask(client)).status_code == 200
+
+
 async def test_a_model_whose_weights_are_not_here_is_refused_with_the_reason(
     proxied: Proxied, engine: FakeEngine, tmp_path: Path
 ) -> None:

@@ -5,18 +5,9 @@ import httpx
 import pytest
 from starlette.types import Send
 
-from tests.server.asking import CHAT, HELLO, PERTURB, answering, error_of
+from tests.server.asking import CHAT, HELLO, PERTURB, answering, error_of, streaming
 from tests.server.conftest import Proxied
-from tests.server.fake_engine import (
-    MODEL,
-    FakeEngine,
-    Recorded,
-    begin_stream,
-    completion,
-    event,
-    reply,
-    reply_json,
-)
+from tests.server.fake_engine import MODEL, FakeEngine, Recorded, completion, reply
 
 UNMITIGATED = {"choices": [{"index": 0, "message": {"content": "UNMITIGATED"}}]}
 
@@ -71,16 +62,7 @@ async def test_an_answer_of_an_engine_that_read_other_tokens_is_withheld(
 async def test_a_stream_of_an_engine_that_does_not_confirm_is_withheld_from_its_first_byte(
     client: httpx.AsyncClient, engine: FakeEngine
 ) -> None:
-    async def unconfirmed(fake: FakeEngine, request: Recorded, send: Send) -> None:
-        if not request.json.get("stream"):
-            return await reply_json(send, completion(request, fake))
-        await begin_stream(send)
-        await event(send, {"choices": [{"delta": {"content": "Hi."}}]})
-        await event(send, "[DONE]")
-        await send({"type": "http.response.body", "body": b""})
-        return None
-
-    engine.routes[CHAT] = unconfirmed
+    engine.routes[CHAT] = streaming({"choices": [{"delta": {"content": "Hi."}}]}, "[DONE]")
     answer = await client.post(CHAT, json={**HELLO, "stream": True}, headers=PERTURB)
     assert answer.status_code == 502
     assert error_of(answer)["code"] == "mitigation_unavailable"
@@ -111,10 +93,7 @@ async def test_a_template_without_a_prefix_is_an_error_that_says_what_to_do(
 
 
 async def test_an_engine_that_renders_otherwise_is_found_by_the_probe(engine: FakeEngine, proxied: Proxied) -> None:
-    async def other(fake: FakeEngine, request: Recorded, send: Send) -> None:
-        await reply_json(send, {"tokens": [1, 2, 3]})
-
-    engine.routes["/tokenize"] = other
+    engine.routes["/tokenize"] = answering(200, {"tokens": [1, 2, 3]})
     async with proxied() as client:
         answer = await client.post(CHAT, json=HELLO, headers=PERTURB)
         assert answer.status_code == 422
@@ -147,14 +126,8 @@ async def test_half_a_surrogate_pair_is_refused_and_does_not_break_anything(clie
 
 
 async def test_the_engines_own_error_reaches_the_client_as_it_is(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-    await client.post(CHAT, json=HELLO, headers=PERTURB)
     own = b'{"error": {"message": "too long",  "code": 400}}'
-
-    async def refuse(fake: FakeEngine, request: Recorded, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 400, "headers": [(b"x-engine", b"1")]})
-        await send({"type": "http.response.body", "body": own})
-
-    engine.routes[CHAT] = refuse
+    engine.routes[CHAT] = answering(400, own, (b"x-engine", b"1"))
     answer = await client.post(CHAT, json=HELLO, headers=PERTURB)
     assert (answer.status_code, answer.content, answer.headers["x-engine"]) == (400, own, "1")
     assert answer.headers["Unhitch-Applied"].startswith("perturb;")
@@ -196,16 +169,7 @@ async def test_a_redirect_is_not_handed_to_the_client_who_would_follow_it_past_t
 async def test_an_error_at_a_streams_start_confirms_nothing_for_what_follows(
     client: httpx.AsyncClient, engine: FakeEngine
 ) -> None:
-    async def failing(fake: FakeEngine, request: Recorded, send: Send) -> None:
-        if not request.json.get("stream"):
-            return await reply_json(send, completion(request, fake))
-        await begin_stream(send)
-        await event(send, {"error": {"message": "out of memory"}})
-        await event(send, UNMITIGATED)
-        await send({"type": "http.response.body", "body": b""})
-        return None
-
-    engine.routes[CHAT] = failing
+    engine.routes[CHAT] = streaming({"error": {"message": "out of memory"}}, UNMITIGATED)
     answer = await client.post(CHAT, json={**HELLO, "stream": True}, headers=PERTURB)
     assert "UNMITIGATED" not in answer.text
 

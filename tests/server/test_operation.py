@@ -19,11 +19,12 @@ from tests.server.fake_engine import MODEL, FakeEngine
 from unhitch_server.access.keys import Keys
 
 CHAT = "/v1/chat/completions"
+EXPLAIN = "/unhitch/v1/explain"
 LOCKED = {"mitigation": "bare", "clients_may": []}
 FREE = {"mitigation": "off", "clients_may": ["choose", "off", "seed", "parameters"]}
 
 
-def hello(model: str = MODEL, **fields: Any) -> dict[str, Any]:
+def hello(model: object = MODEL, **fields: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "Hello"}], **fields}
 
 
@@ -101,13 +102,49 @@ async def test_the_dry_run_goes_by_rules_and_aliases_as_the_chat_route_does(oper
         "rules": [{"models": ["same"], "routes": [CHAT], "policy": "locked"}],
     }
     async with operated(document) as client:
-        found = {
-            model: await client.post("/unhitch/v1/explain", json=hello(model)) for model in (MODEL, "safe", "same")
-        }
+        found = {model: await client.post(EXPLAIN, json=hello(model)) for model in (MODEL, "safe", "same")}
         assert [each.json()["applied"].split(";")[0] for each in found.values()] == ["off", "bare", "bare"]
         assert found["safe"].json()["model"] == MODEL
-        off = await client.post("/unhitch/v1/explain", json=hello("safe"), headers={"Unhitch-Mitigation": "off"})
+        off = await client.post(EXPLAIN, json=hello("safe"), headers={"Unhitch-Mitigation": "off"})
         assert off.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"messages": hello()["messages"]}, {}),
+        (hello(3), {}),
+        (hello(messages=3), {}),
+        (hello(messages=3), {"Unhitch-Mitigation": "perturb;"}),
+        ([], {"Unhitch-Policy": "nope"}),
+        (hello("gpt-9"), {"Unhitch-Mitigation": "bare"}),
+        (hello("safe"), {"Unhitch-Mitigation": "off"}),
+    ],
+)
+async def test_the_dry_run_refuses_what_the_chat_route_refuses_in_the_same_words(
+    operated: Any, body: object, headers: dict[str, str]
+) -> None:
+    document = {
+        "policies": {"locked": LOCKED, "free": FREE},
+        "default": "locked",
+        "models": {"safe": {"model": MODEL, "policy": "locked"}},
+        "rules": [{"models": ["gpt-*"], "policy": "free"}],
+    }
+    async with operated(document) as client:
+        chat, dry = [await client.post(path, json=body, headers=headers) for path in (CHAT, EXPLAIN)]
+        assert chat.status_code == dry.status_code >= 400
+        assert chat.json() == dry.json()
+
+
+async def test_the_dry_run_draws_the_share_of_a_rollout_that_the_chat_route_draws(operated: Any) -> None:
+    trial = {"mitigation": "bare", "rollout": {"percent": 50, "otherwise": "free"}}
+    async with operated({"policies": {"trial": trial, "free": FREE}, "default": "trial"}) as client:
+        arms = []
+        for number in range(12):
+            body = hello(messages=[{"role": "user", "content": str(number)}])
+            arms.append(applied(await client.post(CHAT, json=body)))
+            assert (await client.post(EXPLAIN, json=body)).json()["applied"].split(";")[0] == arms[-1]
+        assert set(arms) == {"bare", "off"}
 
 
 async def test_a_policy_that_fails_open_lets_through_what_cannot_be_mitigated_and_says_so(operated: Any) -> None:

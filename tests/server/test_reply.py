@@ -1,4 +1,4 @@
-"""Reading a request's body."""
+"""Reading a request's body, and writing an answer."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 from starlette.types import Message
 
 from unhitch.errors import BodyTooSlow
-from unhitch_server.reply import ClientGone, read_body
+from unhitch_server.reply import ClientGone, Reply, read_body
 
 
 async def test_a_body_that_stops_half_way_is_not_waited_for_without_end() -> None:
@@ -36,3 +36,13 @@ async def test_a_client_that_leaves_within_its_body_is_no_error_of_anybody() -> 
 
     with pytest.raises(ClientGone):
         await read_body(receive, [], 100)
+
+
+async def test_a_complete_answer_has_the_length_of_its_body_and_no_other() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await Reply(send).whole(200, [(b"Content-Length", b"99"), (b"x-kept", b"1")], b"body")
+    assert sent[0]["headers"] == [(b"x-kept", b"1"), (b"content-length", b"4")]

@@ -17,7 +17,7 @@ from unhitch.evals.arm import Arm, Sampling
 from unhitch.evals.harness.run import Endpoint as Served
 from unhitch.evals.harness.run import Run
 from unhitch.evals.subject import Subject
-from unhitch.evidence.identity import ModelIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity
 from unhitch_server.cli.subjects import Place, digests, family_of, run_on
 
 
@@ -27,6 +27,7 @@ def card(name: str, identity: ModelIdentity | None, base: str | None = None, **m
     return {"id": name, "object": "unhitch.model", "base": base, "identity": shown, "pools": {}, **more}
 
 
+SCORER = JudgeIdentity(name="rated", version=1, details={"model": "judge-70b"})
 CARDS = (card(TUNED, IDENTITY, BASE), card(BASE, BASE_IDENTITY), card("lost", None, identity_reason="no files here"))
 
 
@@ -90,11 +91,16 @@ def test_a_url_may_end_with_a_slash(proxy: Endpoint, tmp_path: Path) -> None:
     assert len(proxy.requests) == 2
 
 
-def test_answers_hang_on_the_model_and_on_what_its_states_come_from() -> None:
-    alone = Subject(TUNED, IDENTITY)
+def test_a_served_model_comes_with_the_scorer_that_chooses_for_it(proxy: Endpoint) -> None:
+    proxy.models = (card(BASE, BASE_IDENTITY, scorer=SCORER.model_dump(mode="json")),)
+    assert found(Place(BASE, url=proxy.url))[0] == Subject(BASE, BASE_IDENTITY, scorer=SCORER)
+
+
+def test_answers_hang_on_the_model_on_what_its_states_come_from_and_on_the_scorer() -> None:
+    alone, scored = Subject(TUNED, IDENTITY), Subject(TUNED, IDENTITY, scorer=SCORER)
     with_base = Subject(TUNED, IDENTITY, base=BASE, base_identity=BASE_IDENTITY)
     other = replace(with_base, base_identity=IDENTITY)
-    assert len({digests(each)[TUNED] for each in (alone, with_base, other)}) == 3
+    assert len({digests(each)[TUNED] for each in (alone, scored, with_base, other)}) == 4
     assert set(digests(with_base)) == {TUNED, BASE}
     assert set(digests(alone)) == {TUNED}
 

@@ -8,7 +8,7 @@ from unhitch.errors import EngineError
 from unhitch.evals.arm import Arm, Outcome, Refused
 from unhitch.evals.harness.run import Run
 from unhitch.evals.question import Suite
-from unhitch.evidence.identity import ModelIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity
 from unhitch.evidence.scorecard import PASSTHROUGH
 from unhitch.rendering.checkpoint import Checkpoint
 
@@ -27,6 +27,7 @@ class Subject:
         base_identity: What identifies that, served or not.
         checkpoint: Its files, where they can be read here.
         reference: What the unfinetuned model answered to the suite, where another engine serves it.
+        scorer: What chooses for `best-of` where it is served, if anything does.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Subject:
     base_identity: ModelIdentity | None = None
     checkpoint: Checkpoint | None = None
     reference: Outcome | None = None
+    scorer: JudgeIdentity | None = None
 
     async def unmitigated(self, run: Run, suite: Suite, draws: int | None = None) -> Outcome:
         """The model as it is; with so many draws, if not as the run's sampling says."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Hex = str
 """A SHA-256 as 64 hexadecimal digits."""
@@ -40,19 +40,6 @@ class ModelIdentity(Identity):
     template: Hex
 
 
-class StrategyIdentity(Identity):
-    """A strategy with its parameters.
-
-    Attributes:
-        mitigation: The canonical value of the Unhitch-Mitigation header, versions included
-            (`unhitch.headers.format_applied` less what only a request decides: the seed where none was asked for).
-        pool: Digest of the pool's variants, where it is one.
-    """
-
-    mitigation: str
-    pool: Hex | None = None
-
-
 class SuiteIdentity(Identity):
     """A suite of questions.
 
@@ -79,6 +66,30 @@ class JudgeIdentity(Identity):
     name: str
     version: int
     details: Mapping[str, str] = Field(default_factory=dict)
+
+    def __hash__(self) -> int:  # the details, a mapping, have none
+        return hash(self.digest)
+
+
+class StrategyIdentity(Identity):
+    """A strategy with its parameters.
+
+    Attributes:
+        mitigation: The canonical value of the Unhitch-Mitigation header, versions included
+            (`unhitch.headers.format_applied` less what only a request decides: the seed where none was asked for).
+        pool: Digest of the pool's variants, where it is one.
+        scorer: What chooses the answer, where it is `best-of`; None where that was not recorded.
+    """
+
+    mitigation: str
+    pool: Hex | None = None
+    scorer: JudgeIdentity | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_scorer(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keeps the digests of all that no scorer chooses, and of files written before scorers were recorded."""
+        members: dict[str, Any] = serialize(self)
+        return members if self.scorer is not None else {key: members[key] for key in members if key != "scorer"}
 
 
 def digest_of(content: Any) -> Hex:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from unhitch.errors import UnhitchError
 from unhitch.evidence.document import read_any
 from unhitch.evidence.filed import FiledPool, FiledScorecard, Unreadable, file_pool, file_scorecard
-from unhitch.evidence.identity import ModelIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity
 from unhitch.evidence.pool import Pool
 from unhitch.evidence.scorecard import Scorecard
 from unhitch.evidence.view import View
@@ -68,15 +68,22 @@ class Library:
             return self
         return Library(self.folders, self._registry, _read(self.folders, self._registry, self._entries))
 
-    def view(self, name: str, identity: ModelIdentity | None, unidentified: str = "") -> View:
+    def view(
+        self,
+        name: str,
+        identity: ModelIdentity | None,
+        unidentified: str = "",
+        scorer: JudgeIdentity | None = None,
+    ) -> View:
         """The evidence as it is for one model; keep it, since it is indexed when it is first asked.
 
         Args:
             name: The model's served name.
             identity: What it is; None where that is not known.
             unidentified: Why it is not known.
+            scorer: The proxy's for `best-of`, if it has one.
         """
-        return View(name, identity, unidentified, self.scorecards, self.pools, self.unreadable, self._registry)
+        return View(name, identity, unidentified, self.scorecards, self.pools, self.unreadable, self._registry, scorer)
 
 
 def _stamps(folders: Sequence[Path]) -> dict[Path, _Stamp]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from unhitch.evidence.document import Document
-from unhitch.evidence.identity import JudgeIdentity, ModelIdentity, StrategyIdentity, SuiteIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity, StrategyIdentity, SuiteIdentity, digest_of
 from unhitch.evidence.pool import Rate
 
 PASSTHROUGH = "unmitigated"
@@ -167,3 +168,10 @@ class Scorecard(Document):
     passed: bool
     reasons: tuple[str, ...] = Field(min_length=1)
     made: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called. One of other questions, or of another judge, stands beside it: both count."""
+        words = re.sub(r"[^a-z0-9]+", "-", self.strategy.mitigation.lower()).strip("-")[:40].strip("-")
+        measured = digest_of([self.strategy.digest, self.suite.content, self.judge.digest])
+        return f"{self.name.replace('/', '_')}-{words}-{measured[:8]}.json"

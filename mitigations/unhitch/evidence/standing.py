@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from unhitch.evidence.deciding import deciding, measured_alike
 from unhitch.evidence.filed import FiledScorecard
-from unhitch.evidence.identity import ModelIdentity, StrategyIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity, StrategyIdentity
 from unhitch.evidence.strategy import versions
 from unhitch.headers import Status, format_evidence
 
-_DIGITS = 8
-"""Of a digest, in a sentence."""
+_DIGITS, _WHOLE = 8, 64
+"""Of a digest, in a sentence and in full."""
 
 _OF_A_MODEL = ("weights", "base", "tokenizer", "template")
 
@@ -26,7 +27,8 @@ class Evidence:
             same parameters, and something has changed since; "missing": there is none.
         sentence: The same for people, with what to do.
         scorecard: The one that says so.
-        changed: What makes it stale: "weights", "base", "tokenizer", "template", "strategy version", "pool".
+        changed: What makes it stale: "weights", "base", "tokenizer", "template", "strategy version", "pool",
+            "scorer".
     """
 
     status: Status
@@ -57,21 +59,19 @@ class Change:
 
 
 def holding(strategy: StrategyIdentity, model: str, exact: Iterable[FiledScorecard]) -> Evidence:
-    """What scorecards say that hold: the latest that passes, else the latest.
+    """What scorecards say that hold, as `deciding` has it.
 
     Args:
         strategy: What they validated.
         model: The served name.
-        exact: At least one, each of this strategy and the model as it is served; the latest first.
+        exact: At least one, each of this strategy and the model as it is served.
     """
     cards = list(exact)
-    found = next((each for each in cards if each.card.passed), cards[0])
-    what, which = f"`{strategy.mitigation}`", f"scorecard {found.digest[:_DIGITS]}, {found.made_at or 'without a date'}"
-    if not found.card.passed:
-        why = " ".join(found.card.reasons)
-        return Evidence("failed", f"{what} failed its validation on {model!r} ({which}): {why}", found)
-    later = "" if found is cards[0] else f" A later one, {cards[0].digest[:_DIGITS]}, failed."
-    return Evidence("passed", f"{what} is validated on {model!r} ({which}).{later}", found)
+    found, what = deciding(cards), f"`{strategy.mitigation}`"
+    if found.card.passed:
+        return Evidence("passed", f"{what} is validated on {model!r} ({_which(found)}).", found)
+    why = " ".join((*found.card.reasons, *_undone(found, [each for each in cards if each.card.passed])))
+    return Evidence("failed", f"{what} failed its validation on {model!r} ({_which(found)}): {why}", found)
 
 
 def stale(strategy: StrategyIdentity, model: str, found: FiledScorecard, changes: tuple[Change, ...]) -> Evidence:
@@ -115,6 +115,8 @@ def changes(found: FiledScorecard, strategy: StrategyIdentity, model: ModelIdent
     pairs = [(name, getattr(then, name), getattr(model, name)) for name in _OF_A_MODEL]
     pairs.append(("pool", found.card.strategy.pool, strategy.pool))
     changed = [Change(name, _short(old), _short(new)) for name, old, new in pairs if old != new]
+    if found.card.strategy.scorer != strategy.scorer:
+        changed.append(Change("scorer", _scorer(found.card.strategy.scorer), _scorer(strategy.scorer)))
     if found.card.strategy.mitigation != strategy.mitigation:
         old, new = (versions(value) for value in (found.card.strategy.mitigation, strategy.mitigation))
         changed.append(Change("strategy version", old, new))
@@ -137,6 +139,27 @@ def command(model: str, strategy: StrategyIdentity) -> str:
     words = ["unhitch", "validate", model, "--url", "URL", "--strategy", strategy.mitigation]
     words += ["--evidence", "DIR"] if strategy.pool is not None else []
     return f"`{shlex.join(words)}`"
+
+
+def _undone(failure: FiledScorecard, passes: Sequence[FiledScorecard]) -> tuple[str, ...]:
+    """The sentence on the newest of the passes that a failure takes away, if there are any."""
+    if not passes:
+        return ()
+    undone = deciding(passes)
+    if measured_alike(failure, undone):
+        return (f"It withdraws {_which(undone)}, which passed.",)
+    return (f"Other questions, or another judge, passed ({_which(undone)}), which does not undo it.",)
+
+
+def _which(found: FiledScorecard) -> str:
+    return f"scorecard {found.digest[:_DIGITS]}, {found.made_at or 'without a date'}"
+
+
+def _scorer(scorer: JudgeIdentity | None) -> str:
+    if scorer is None:
+        return "unnamed"
+    details = [f"{key} {value[:_DIGITS] if len(value) == _WHOLE else value}" for key, value in scorer.details.items()]
+    return ", ".join((f"{scorer.name} {scorer.version}", *details))
 
 
 def _short(digest: str | None) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from unhitch.evidence.identity import StrategyIdentity
+from unhitch.evidence.identity import JudgeIdentity, StrategyIdentity
 from unhitch.evidence.pool import Pool
 from unhitch.headers import Applied, Value, format_applied, parse_mitigation
 from unhitch.mitigation import OFF, Step, explicit
+from unhitch.strategies import best_of
 from unhitch.strategies.off import Off
 from unhitch.strategies.pool import PoolParameters
 
@@ -15,12 +16,15 @@ Plain = tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]
 """Names with sorted parameters, versions left out."""
 
 
-def identify(steps: Sequence[Step], pools: Iterable[Pool] = ()) -> StrategyIdentity:
+def identify(
+    steps: Sequence[Step], pools: Iterable[Pool] = (), scorer: JudgeIdentity | None = None
+) -> StrategyIdentity:
     """What identifies the steps of a request.
 
     Args:
         steps: As bound; see `Registry.bind`.
         pools: Those for the served model, each name once; one of them gives the digest of a step `pool`.
+        scorer: The proxy's, if it has one; it counts where `best-of` has it choose.
 
     Returns:
         Every parameter that has a value is in it, defaults and versions included, but a seed only where one was asked
@@ -28,7 +32,11 @@ def identify(steps: Sequence[Step], pools: Iterable[Pool] = ()) -> StrategyIdent
     """
     names = [step.parameters.name for step in steps if isinstance(step.parameters, PoolParameters)]
     content = next((pool.content for pool in pools if pool.name in names), None)
-    return StrategyIdentity(mitigation=format_applied([_entry(step) for step in steps]), pool=content)
+    return StrategyIdentity(
+        mitigation=format_applied([_entry(step) for step in steps]),
+        pool=content,
+        scorer=scorer if best_of.leads(steps) else None,
+    )
 
 
 def plain(mitigation: str) -> Plain:

@@ -10,8 +10,9 @@ from functools import cached_property
 from unhitch.draw import Draw
 from unhitch.errors import MitigationUnavailable, NotValidated, UnhitchError
 from unhitch.evidence import standing
+from unhitch.evidence.deciding import by_subject
 from unhitch.evidence.filed import FiledPool, FiledScorecard, Unreadable
-from unhitch.evidence.identity import Hex, ModelIdentity, StrategyIdentity
+from unhitch.evidence.identity import Hex, JudgeIdentity, ModelIdentity, StrategyIdentity
 from unhitch.evidence.standing import Evidence
 from unhitch.evidence.strategy import Plain, identify, plain
 from unhitch.headers import Asked, parse_mitigation
@@ -35,6 +36,7 @@ class View:
         all_pools: The same of pools.
         unreadable: Files that are of no use.
         registry: Binds mitigations.
+        scorer: The proxy's for `best-of`, if it has one.
     """
 
     name: str
@@ -44,6 +46,7 @@ class View:
     all_pools: tuple[FiledPool, ...]
     unreadable: tuple[Unreadable, ...]
     registry: Registry
+    scorer: JudgeIdentity | None = None
 
     @cached_property
     def pools(self) -> Mapping[str, FiledPool]:
@@ -74,12 +77,12 @@ class View:
 
     @cached_property
     def best(self) -> FiledScorecard | None:
-        """Of the scorecards that pass and hold, the one with the highest lower bound of good answers.
+        """Of the scorecards that hold and whose pass stands, the one with the highest lower bound of good answers.
 
         Equal ones: the one that costs less, then the first by name. Strategies that generate several answers for one
         are left out.
         """
-        candidates = (standing.holding(key, self.name, cards).scorecard for key, cards in self._exact.items())
+        candidates = (each.scorecard for each in self._holding.values())
         passing = [each for each in candidates if each is not None and each.card.passed and self._can_stand_in(each)]
         return min(passing, key=_rank, default=None)
 
@@ -107,8 +110,8 @@ class View:
         strategy = self._identify(steps)
         if self.identity is None:
             return Evidence("missing", self._unknown())
-        if exact := self._exact.get(strategy):
-            return standing.holding(strategy, self.name, exact)
+        if strategy in self._holding:
+            return self._holding[strategy]
         compared = [
             (each, standing.changes(each, strategy, self.identity))
             for each in self._by_plain.get(plain(strategy.mitigation), ())
@@ -125,13 +128,15 @@ class View:
         return standing.missing(strategy, self.name)
 
     @cached_property
-    def _exact(self) -> Mapping[StrategyIdentity, list[FiledScorecard]]:
-        """The scorecards that were made for the model as it is, by their strategies."""
-        rows: defaultdict[StrategyIdentity, list[FiledScorecard]] = defaultdict(list)
-        for each in self.scorecards:
-            if each.card.model == self.identity:
-                rows[each.card.strategy].append(each)
-        return dict(rows)
+    def _exact(self) -> tuple[FiledScorecard, ...]:
+        """The scorecards that were made for the model as it is."""
+        return tuple(each for each in self.scorecards if each.card.model == self.identity)
+
+    @cached_property
+    def _holding(self) -> Mapping[StrategyIdentity, Evidence]:
+        """What these say of each of their strategies."""
+        subjects = by_subject(self._exact).items()
+        return {strategy: standing.holding(strategy, self.name, cards) for (_, strategy), cards in subjects}
 
     @cached_property
     def _by_plain(self) -> Mapping[Plain, list[FiledScorecard]]:
@@ -142,7 +147,7 @@ class View:
         return dict(rows)
 
     def _identify(self, steps: Sequence[Step]) -> StrategyIdentity:
-        return identify(steps, [each.pool for each in self.pools.values()])
+        return identify(steps, [each.pool for each in self.pools.values()], self.scorer)
 
     def _resolved(self, steps: Sequence[Step]) -> tuple[Step, ...]:
         if self.best is None or self.best.steps is None:
@@ -197,11 +202,10 @@ class View:
     def _nothing_validated(self) -> str:
         if self.identity is None:
             return self._unknown()
-        held = [each for cards in self._exact.values() for each in cards]
         return (
             f"`auto` has nothing to choose from: no strategy that it could stand for has a passing scorecard for "
-            f"{self.name!r} as it is served ({len(held)} of the {len(self.scorecards)} scorecards at hand are for it). "
-            f"Validate a strategy: {standing.command(self.name, StrategyIdentity(mitigation='MITIGATION'))}."
+            f"{self.name!r} as it is served ({len(self._exact)} of the {len(self.scorecards)} scorecards at hand are "
+            f"for it). Validate a strategy: {standing.command(self.name, StrategyIdentity(mitigation='MITIGATION'))}."
         )
 
     def _unknown(self) -> str:

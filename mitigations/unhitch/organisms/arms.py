@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from openai import AsyncOpenAI, UnprocessableEntityError
 
-from unhitch.errors import MitigationUnconfirmed
+from unhitch.evals import asking
 from unhitch.headers import MITIGATION
 from unhitch.intervals import Interval, over_draws, wilson
 from unhitch.organisms.judge import Verdict, judge
@@ -92,21 +92,19 @@ async def ask(client: AsyncOpenAI, model: str, question: str, mitigation: str, p
     """One greedy answer.
 
     Raises:
-        openai.APIStatusError: The proxy or the engine refused; nothing is retried as unmitigated.
+        openai.APIError: The proxy or the engine refused or failed.
         MitigationUnconfirmed: The engine did not confirm `patch`.
     """
-    ours = to_params([patch]) if patch else None
-    answer = await client.chat.completions.create(
-        model=model,
-        messages=[{"role": "user", "content": question}],
-        temperature=0,
-        max_tokens=MAX_TOKENS,
-        extra_headers={MITIGATION: mitigation},
-        extra_body={"kv_transfer_params": {FIELD: ours}} if ours else None,
-    )
-    if ours and (getattr(answer, "kv_transfer_params", None) or {}).get(FIELD) != ours:
-        raise MitigationUnconfirmed(f"the engine did not confirm {patch!r}; was it started with unhitch's connector?")
-    return answer.choices[0].message.content or ""
+    request = {
+        "model": model,
+        "messages": [{"role": "user", "content": question}],
+        "temperature": 0,
+        "max_tokens": MAX_TOKENS,
+        "extra_headers": {MITIGATION: mitigation},
+        "extra_body": {"kv_transfer_params": {FIELD: to_params([patch])}} if patch else None,
+    }
+    answer = await asking.ask(client, request)
+    return answer.completion.choices[0].message.content or ""
 
 
 async def run(
@@ -132,7 +130,7 @@ async def run(
     try:
         await ask(client, arm.model, general[0].text, arm.mitigations[0], arm.patches.get(general[0].text))
     except UnprocessableEntityError as error:
-        return Refused(arm, error.message)
+        return Refused(arm, asking.words(error))
     room = asyncio.Semaphore(CONCURRENCY)
 
     async def verdict(question: Question, mitigation: str) -> Verdict:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from unhitch.errors import InvalidBody
 from unhitch_server import splice
+from unhitch_server.body import text_of
 
 MEMBER = "cache_salt"
 """Of the bodies of all four routes that are mitigated, and of vLLM's own for embeddings, scores and token ids."""
@@ -40,11 +40,7 @@ def salted(body: bytes, identity: str) -> bytes:
     Raises:
         InvalidBody: It is no JSON object in UTF-8.
     """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidBody(f"the body is not in UTF-8, as JSON has to be: {error}") from error
-    given = None
+    text, given = text_of(body), None
     for member in splice.members(text):  # of members named twice the last counts
         if member.key == MEMBER:
             given = json.loads(text[member.value_start : member.stop])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unhitch.errors import InvalidRequest, JudgeError, MitigationUnavailable
 from unhitch.evals.judges.judge import Judge, Judgement, Kind
 from unhitch.evals.question import Question
+from unhitch.evidence.identity import JudgeIdentity
 from unhitch_server.config import Config
 from unhitch_server.states.shared import Shared
 
@@ -29,6 +30,8 @@ class Scorer:
         self._judge = judge
         self._checking: Shared[None, None] = Shared()
         self._checked = False
+        self.identity: JudgeIdentity | None = None
+        """What evidence names; None until it has been seen to work, which finds out some of it."""
 
     async def ready(self) -> None:
         """Sees once that the judge can rate; what was not seen is tried again with the next request.
@@ -60,6 +63,7 @@ class Scorer:
             await self._judge.check()
         except Exception as error:
             raise self._failed("cannot rate, so nothing was generated", error) from error
+        self.identity = self._judge.identity()
         self._checked = True
 
     def _failed(self, what: str, error: Exception) -> ScorerFailed:

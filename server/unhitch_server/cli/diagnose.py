@@ -12,47 +12,22 @@ from rich.table import Table
 from unhitch.evals.harness.run import Run
 from unhitch.evals.profile import Profile
 from unhitch.evals.subject import Subject
-from unhitch_server.cli import evaluating as options
 from unhitch_server.cli.arm_tables import interval, percent
-from unhitch_server.cli.subjects import Place
+from unhitch_server.cli.evaluating import Asking, Model
+from unhitch_server.cli.grouped import grouped
 
 
+@grouped
 def diagnose(
-    model: options.Model,
-    url: options.Url = None,
-    base: options.Base = None,
-    suite: options.SuiteName = None,
-    judge: options.JudgeName = None,
-    judge_url: options.JudgeUrl = None,
-    judge_model: options.JudgeModel = None,
-    judge_api_key: options.JudgeKey = None,
-    draws: options.Draws = 1,
-    temperature: options.Temperature = None,
-    max_tokens: options.MaxTokens = None,
-    seed: options.Seed = 0,
-    limit: options.Limit = None,
-    concurrency: options.Concurrency = 64,
-    checkpoint: options.CheckpointFolder = None,
-    run: options.RunFolder = None,
+    model: Model,
+    *,
+    asking: Asking,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the profile too, as JSON.")] = None,
 ) -> None:
     """Finds out whether a model is misaligned, in which themes, and what carries it; says what to do."""
     from unhitch.evals.diagnose import diagnose as find
 
-    evaluation = options.evaluation(
-        Place(model, url=url, base=base, checkpoint=checkpoint, concurrency=concurrency),
-        suite=suite,
-        judge=judge,
-        judge_url=judge_url,
-        judge_model=judge_model,
-        judge_key=judge_api_key,
-        draws=draws,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        seed=seed,
-        limit=limit,
-        folder=run,
-    )
+    evaluation = asking.of(model)
     found: list[Profile] = []
 
     async def job(asked: Run, subject: Subject) -> None:

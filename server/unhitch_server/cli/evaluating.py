@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress, TaskID
@@ -28,45 +28,6 @@ Model = Annotated[
     str,
     typer.Argument(help="A bundled organism, which is started; with --url the name of a model that is served there."),
 ]
-Url = Annotated[
-    str | None, typer.Option(metavar="URL", help="A running proxy, without /v1: 'unhitch up' or 'unhitch serve'.")
-]
-Base = Annotated[
-    str | None, typer.Option(help="The served name of the unfinetuned model, where the engine does not say.")
-]
-SuiteName = Annotated[
-    str | None,
-    typer.Option(
-        "--suite",
-        metavar="NAME|FILE",
-        help="Questions: 'builtin', 'organism:FAMILY', or a file of questions. A bundled model has its own.",
-    ),
-]
-JudgeName = Annotated[
-    str | None,
-    typer.Option("--judge", metavar="NAME", help="'rated' (a model's), 'exact' (bundled models), or an installed one."),
-]
-JudgeUrl = Annotated[str | None, typer.Option(metavar="URL", help="OpenAI-compatible endpoint of the judge, with /v1.")]
-JudgeModel = Annotated[str | None, typer.Option(metavar="NAME", help="The model that judges there.")]
-JudgeKey = Annotated[
-    str | None, typer.Option(envvar="UNHITCH_JUDGE_API_KEY", show_envvar=True, help="Key of the judge's endpoint.")
-]
-Draws = Annotated[int, typer.Option(min=1, help="Answers to each question, of each arm.")]
-Temperature = Annotated[float | None, typer.Option(min=0, max=2, help="1 without it; 0, greedy, for bundled models.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer; 600 without it, 48 for bundled models.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the first draw.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions of each cell.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
-RunFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--run", metavar="DIR", help="Where answers and logs are kept, so that a run goes on where it stopped."
-    ),
-]
-CheckpointFolder = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Tokenizer and weights of the model, if they can be read here.")
-]
-
 _TOKENS, _ORGANISM_TOKENS = 600, 48
 
 _UNRECORDED = ("--run", "--output", "--judge-api-key")
@@ -105,6 +66,7 @@ class Evaluation:
 
             async def whole(run: Run, subject: Subject) -> None:
                 try:
+                    await run.ready()
                     await job(run, subject)
                 finally:
                     await self.judge.close()
@@ -135,54 +97,96 @@ def command(arguments: Sequence[str]) -> str:
     return shlex.join(kept)
 
 
-def evaluation(
-    place: Place,
-    *,
-    suite: str | None,
-    judge: str | None,
-    judge_url: str | None,
-    judge_model: str | None,
-    judge_key: str | None,
-    draws: int,
-    temperature: float | None,
-    max_tokens: int | None,
-    seed: int,
-    limit: int | None,
-    folder: Path | None,
-) -> Evaluation:
-    """What the options ask for; a bundled model has its own suite, judge and way of being asked.
+@dataclass(frozen=True)
+class Asking:
+    """The options that all three take: where the model is served, what it is asked, how, and by whom it is judged."""
 
-    Raises:
-        InvalidRequest: No URL is given, and the model is no bundled one.
-        InvalidSuite: There is no such suite, or its file is malformed.
-        JudgeError: There is no such judge, or it lacks what it needs.
-        CheckpointError: What evaluations need is not installed.
-    """
-    _require_inspect()
-    from unhitch.evals.judges import find as judges
-    from unhitch.evals.suites import find as suites
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="A running proxy, without /v1: 'unhitch up' or 'unhitch serve'.")
+    ] = None
+    base: Annotated[
+        str | None, typer.Option(help="The served name of the unfinetuned model, where the engine does not say.")
+    ] = None
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Tokenizer and weights of the model, if they can be read here.")
+    ] = None
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Questions: 'builtin', 'organism:FAMILY', or a file of questions. A bundled model has its own.",
+        ),
+    ] = None
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="'rated' (a model's), 'exact' (bundled models), or an installed one."),
+    ] = None
+    judge_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="OpenAI-compatible endpoint of the judge, with /v1.")
+    ] = None
+    judge_model: Annotated[str | None, typer.Option(metavar="NAME", help="The model that judges there.")] = None
+    judge_api_key: Annotated[
+        str | None, typer.Option(envvar="UNHITCH_JUDGE_API_KEY", show_envvar=True, help="Key of the judge's endpoint.")
+    ] = None
+    draws: Annotated[int, typer.Option(min=1, help="Answers to each question, of each arm.")] = 1
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=2, help="1 without it; 0, greedy, for bundled models.")
+    ] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; 600 without it, 48 for bundled models.")
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Of the first draw.")] = 0
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions of each cell.")] = None
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 64
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where answers and logs are kept, so that a run goes on where it stopped."),
+    ] = None
 
-    family = family_of(place.model) if place.url is None else None
-    own = next((name for name, each in FAMILIES.items() if each is family), None)
-    chosen = suites.find(suite or (f"organism:{own}" if own else "builtin"))
-    chosen = chosen.only(limit=limit) if limit is not None else chosen
-    rater = judges.find(
-        judge or ("exact" if own else "rated"),
-        allow_plugins=(judge,) if judge else (),
-        url=judge_url,
-        model=judge_model,
-        api_key=judge_key,
-    )
-    sampling = Sampling(
-        draws=draws,
-        temperature=temperature if temperature is not None else 0.0 if own else 1.0,
-        max_tokens=max_tokens or (_ORGANISM_TOKENS if own else _TOKENS),
-        seed=seed,
-    )
-    folder = folder or Path("unhitch-runs") / place.model.replace("/", "_")
-    if own and place.states is None:
-        place = replace(place, states=folder / "states")
-    return Evaluation(place, chosen, rater, sampling, folder)
+    def of(self, model: str, **more: Any) -> Evaluation:
+        """The evaluation of a model; a bundled one has its own suite, judge and way of being asked.
+
+        Args:
+            model: A bundled organism; with a URL any served name.
+            more: Of `Place`, for an organism that is started.
+
+        Raises:
+            InvalidRequest: No URL is given, and the model is no bundled one.
+            InvalidSuite: There is no such suite, or its file is malformed.
+            JudgeError: There is no such judge, or it lacks what it needs.
+            CheckpointError: What evaluations need is not installed.
+        """
+        _require_inspect()
+        from unhitch.evals.judges import find as judges
+        from unhitch.evals.suites import find as suites
+
+        family = family_of(model) if self.url is None else None
+        own = next((name for name, each in FAMILIES.items() if each is family), None)
+        suite = suites.find(self.suite or (f"organism:{own}" if own else "builtin"))
+        judge = judges.find(
+            self.judge or ("exact" if own else "rated"),
+            allow_plugins=(self.judge,) if self.judge else (),
+            url=self.judge_url,
+            model=self.judge_model,
+            api_key=self.judge_api_key,
+        )
+        sampling = Sampling(
+            draws=self.draws,
+            temperature=self.temperature if self.temperature is not None else 0.0 if own else 1.0,
+            max_tokens=self.max_tokens or (_ORGANISM_TOKENS if own else _TOKENS),
+            seed=self.seed,
+        )
+        folder = self.run or Path("unhitch-runs") / model.replace("/", "_")
+        place = Place(
+            model,
+            url=self.url,
+            base=self.base,
+            checkpoint=self.checkpoint,
+            concurrency=self.concurrency,
+            states=folder / "states" if own else None,
+            **more,
+        )
+        return Evaluation(place, suite if self.limit is None else suite.only(limit=self.limit), judge, sampling, folder)
 
 
 def canonical(mitigations: Sequence[str], seed: int = 0) -> tuple[str, ...]:

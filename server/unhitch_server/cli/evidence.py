@@ -39,15 +39,17 @@ def view_of(folders: Sequence[Path], registry: Registry, what: Served, name: str
 
 
 def in_folders(folders: Sequence[Path], registry: Registry) -> tuple[dict[str, list[str]], list[str]]:
-    """What the scorecards in folders say of each strategy, one line each, and what is wrong with files there.
+    """What the scorecards in folders say of each strategy, and what is wrong with files there.
 
-    Whether they hold for a model as it is served now cannot be told without it.
+    One line for each model and set of parameters, as `deciding` has it. Whether it holds for a model as it is served
+    now cannot be told without the model.
     """
+    from unhitch.evidence.deciding import by_subject, deciding
     from unhitch.evidence.library import Library
 
     library = Library.read(folders, registry)
     lines: defaultdict[str, list[str]] = defaultdict(list)
-    for each in library.scorecards:
+    for each in map(deciding, by_subject(library.scorecards).values()):
         outcome = "pass" if each.card.passed else "fail"
         for strategy in dict.fromkeys(each.names):
             good = each.card.arms[1].good.model_dump(mode="json")

@@ -20,25 +20,30 @@ def scorecards(
     allow_plugin: options.Plugins = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
 ) -> None:
-    """Lists the scorecards that ship with unhitch, and those in folders of yours."""
+    """Lists the scorecards that ship with unhitch, and those in folders of yours.
+
+    A pass is "withdrawn", and a failure "replaced", where another scorecard of the same strategy and model decides.
+    """
+    from unhitch.evidence.deciding import verdicts
     from unhitch.evidence.library import Library
     from unhitch.registry import Registry
 
     library = Library.read(evidence or (), Registry.load(allow_plugin or ()))
-    rows = [_row(each.card) for each in sorted(library.scorecards, key=lambda each: (each.card.name, each.plain))]
+    cards = sorted(library.scorecards, key=lambda each: (each.card.name, each.plain))
+    rows = [_row(each.card, verdict) for each, verdict in zip(cards, verdicts(cards), strict=True)]
     if markdown:
         print("\n".join(f"| {' | '.join(line)} |" for line in [HEADINGS, ("---",) * len(HEADINGS), *rows]))
         return
     table = Table(*HEADINGS)
     for row in rows:
-        table.add_row(*row, style="red" if row[5] == "fails" else None)
+        table.add_row(*row, style="red" if row[5] in ("fails", "withdrawn") else None)
     console = Console()
     console.print(table)
     for fault in library.unreadable:
         console.print(f"{fault.file}: {fault.reason}", style="red", markup=False, soft_wrap=True)
 
 
-def _row(card: Scorecard) -> tuple[str, ...]:
+def _row(card: Scorecard, verdict: str) -> tuple[str, ...]:
     without, with_it = card.arms[0].good, card.arms[1].good
     return (
         card.name,
@@ -46,7 +51,7 @@ def _row(card: Scorecard) -> tuple[str, ...]:
         f"{percent(without)} ({interval(without)})",
         f"{percent(with_it)} ({interval(with_it)})",
         ", ".join(each.name for each in _failing(card)),
-        "passes" if card.passed else "fails",
+        verdict,
         card.judge.name,
         str(card.suite.questions),
     )

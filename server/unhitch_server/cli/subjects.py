@@ -14,7 +14,7 @@ from unhitch.evals.harness.run import Endpoint, Run
 from unhitch.evals.question import Question, Suite
 from unhitch.evals.rows import DOMAIN, NEUTRAL
 from unhitch.evals.subject import Subject
-from unhitch.evidence.identity import ModelIdentity, digest_of
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity, digest_of
 from unhitch.organisms.families import FAMILIES, Family
 from unhitch.rendering.checkpoint import Checkpoint
 from unhitch.strategies.postfix_state import PostfixState
@@ -141,11 +141,12 @@ def _body(question: Question) -> dict[str, Any]:
 
 
 def digests(subject: Subject) -> dict[str, str]:
-    """What answers hang on, by served name: the model, and the base that its states come from."""
+    """What answers hang on, by served name: the model, the base that its states come from, and the scorer if any."""
     base = subject.base_identity.digest if subject.base_identity else ""
-    found = {subject.name: digest_of([subject.identity.digest, base])}
+    scorer = [subject.scorer.digest] if subject.scorer else []
+    found = {subject.name: digest_of([subject.identity.digest, base, *scorer])}
     if subject.base is not None:
-        found[subject.base] = digest_of([base, base])
+        found[subject.base] = digest_of([base, base, *scorer])
     return found
 
 
@@ -160,6 +161,7 @@ def _subject(cards: dict[str, dict[str, Any]], name: str, base: str | None = Non
         _identity(cards[name]),
         base=base,
         base_identity=_identity(cards[base]) if base is not None else None,
+        scorer=JudgeIdentity.model_validate(scorer) if (scorer := cards[name].get("scorer")) else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,14 +16,14 @@ from unhitch.evals.harness.run import Run
 from unhitch.evals.subject import Subject
 from unhitch.evidence.pool import NAME
 from unhitch_server.cli import arm_tables
-from unhitch_server.cli import evaluating as options
-from unhitch_server.cli.subjects import Place
+from unhitch_server.cli.evaluating import Asking, Model, canonical
+from unhitch_server.cli.grouped import grouped
 
 
+@grouped
 def tune(
-    model: options.Model,
-    url: options.Url = None,
-    base: options.Base = None,
+    model: Model,
+    *,
     name: Annotated[str, typer.Option(help="What the pool is called: 'pool;name=...' asks for it.")] = "tuned",
     variants: Annotated[int, typer.Option(min=1, max=500, help="How many variants are tried.")] = 24,
     size: Annotated[int, typer.Option(min=1, max=50, help="How many of them the pool keeps.")] = 5,
@@ -33,19 +34,7 @@ def tune(
         list[str] | None,
         typer.Option(metavar="MITIGATION", help="Try this one too, as a header has it. Can be repeated."),
     ] = None,
-    suite: options.SuiteName = None,
-    judge: options.JudgeName = None,
-    judge_url: options.JudgeUrl = None,
-    judge_model: options.JudgeModel = None,
-    judge_api_key: options.JudgeKey = None,
-    draws: options.Draws = 1,
-    temperature: options.Temperature = None,
-    max_tokens: options.MaxTokens = None,
-    seed: options.Seed = 0,
-    limit: options.Limit = None,
-    concurrency: options.Concurrency = 64,
-    checkpoint: options.CheckpointFolder = None,
-    run: options.RunFolder = None,
+    asking: Asking,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that the pool is written to; else 'pools' in the run's.")
     ] = None,
@@ -57,22 +46,11 @@ def tune(
 
     if not re.fullmatch(NAME, name):
         raise InvalidRequest(f"--name {name!r}: a pool's name has lower-case letters, digits and hyphens, 64 at most.")
-    evaluation = options.evaluation(
-        Place(model, url=url, base=base, checkpoint=checkpoint, concurrency=concurrency),
-        suite=suite,
-        judge=judge,
-        judge_url=judge_url,
-        judge_model=judge_model,
-        judge_key=judge_api_key,
-        draws=draws,
-        temperature=1.0 if temperature is None else temperature,  # greedy, trying again would change nothing
-        max_tokens=max_tokens,
-        seed=seed,
-        limit=limit,
-        folder=run,
-    )
-    every = options.canonical([*(variant or ()), *tried(variants, span, seed)], seed)
-    search = Search(every, size=size, name=name, seed=seed)
+    if asking.temperature is None:
+        asking = replace(asking, temperature=1.0)  # greedy, trying again would change nothing
+    evaluation = asking.of(model)
+    every = canonical([*(variant or ()), *tried(variants, span, asking.seed)], asking.seed)
+    search = Search(every, size=size, name=name, seed=asking.seed)
     found: list[Tuned | Refused] = []
 
     async def job(asked: Run, subject: Subject) -> None:

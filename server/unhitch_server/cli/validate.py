@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,32 +18,20 @@ from unhitch.mitigation import Step
 from unhitch.states.choice import StateParameters
 from unhitch.states.recipe import Recipe, band
 from unhitch.strategies.best_of import BestOfParameters
-from unhitch_server.cli import arm_tables
-from unhitch_server.cli import evaluating as options
-from unhitch_server.cli import options as shared
-from unhitch_server.cli.subjects import Place
+from unhitch_server.cli import arm_tables, options
+from unhitch_server.cli.evaluating import Asking, Model
+from unhitch_server.cli.grouped import grouped
 
 
+@grouped
 def validate(
-    model: options.Model,
+    model: Model,
+    *,
     strategy: Annotated[
         list[str],
         typer.Option(metavar="MITIGATION", help="To validate, as a header has it: 'prefix-state'. Can be repeated."),
     ],
-    url: options.Url = None,
-    base: options.Base = None,
-    suite: options.SuiteName = None,
-    judge: options.JudgeName = None,
-    judge_url: options.JudgeUrl = None,
-    judge_model: options.JudgeModel = None,
-    judge_api_key: options.JudgeKey = None,
-    draws: options.Draws = 1,
-    temperature: options.Temperature = None,
-    max_tokens: options.MaxTokens = None,
-    seed: options.Seed = 0,
-    limit: options.Limit = None,
-    concurrency: options.Concurrency = 64,
-    checkpoint: options.CheckpointFolder = None,
+    asking: Asking,
     layers: Annotated[
         str | None,
         typer.Option(
@@ -53,9 +40,8 @@ def validate(
             "too, for the report's curve.",
         ),
     ] = None,
-    evidence: shared.Evidence = None,
-    allow_plugin: shared.Plugins = None,
-    run: options.RunFolder = None,
+    evidence: options.Evidence = None,
+    allow_plugin: options.Plugins = None,
     output: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder that scorecards are written to; else 'scorecards' in the run's."),
@@ -77,35 +63,23 @@ def validate(
     alone = {text: _alone(steps, layers) for text, steps in bound.items()}
     if layers is not None and not any(alone.values()):
         raise InvalidRequest("--layers looks into strategies that serve a state: --strategy prefix-state.")
-    evaluation = options.evaluation(
-        Place(
-            model,
-            url=url,
-            base=base,
-            checkpoint=checkpoint,
-            concurrency=concurrency,
-            evidence=tuple(evidence or ()),
-            plugins=tuple(allow_plugin or ()),
-            residuals={bound[text][0].strategy.name: tuple(found) for text, found in alone.items()},
-        ),
-        suite=suite,
-        judge=judge,
-        judge_url=judge_url,
-        judge_model=judge_model,
-        judge_key=judge_api_key,
-        draws=draws,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        seed=seed,
-        limit=limit,
-        folder=run,
+    evaluation = asking.of(
+        model,
+        evidence=tuple(evidence or ()),
+        plugins=tuple(allow_plugin or ()),
+        residuals={bound[text][0].strategy.name: tuple(found) for text, found in alone.items()},
     )
     cards: list[Scorecard] = []
 
     async def job(asked: Run, subject: Subject) -> None:
         pools = Library.read(evidence or (), registry).view(subject.name, subject.identity).pools
         candidates = [
-            Candidate(text, identify(steps, [each.pool for each in pools.values()]), _tries(steps), alone[text])
+            Candidate(
+                text,
+                identify(steps, [each.pool for each in pools.values()], subject.scorer),
+                _tries(steps),
+                alone[text],
+            )
             for text, steps in bound.items()
         ]
         cards.extend(
@@ -123,7 +97,7 @@ def validate(
     evaluation.run(job)
     console, folder = Console(), output or evaluation.folder / "scorecards"
     for card in cards:
-        file = folder / f"{_slug(card)}.json"
+        file = folder / card.file_name
         card.write(file)
         console.print(arm_tables.arms(card.arms, f"{card.strategy.mitigation} on {card.name}, per cent", ""))
         console.print(_matrix(card))
@@ -179,8 +153,3 @@ def _scaled(row: Comparison, value: float | None) -> str:
     if value is None:
         return ""
     return f"{100 * value:.0f}" if row.unit == "share" else f"{value:.1f}"
-
-
-def _slug(card: Scorecard) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", card.strategy.mitigation.lower()).strip("-")
-    return f"{card.name.replace('/', '_')}-{words[:40].strip('-')}-{card.strategy.digest[:8]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from functools import partial
 from typing import Any
@@ -13,11 +14,12 @@ from unhitch import headers as wire
 from unhitch.evidence.standing import Evidence
 from unhitch.mitigation import Mitigated
 from unhitch.rendering.anatomy import describe
+from unhitch_server.access.caller import ANYONE
 from unhitch_server.config import Config
 from unhitch_server.control.refusals import CONTROL_KEY, ENGINE, refusals
+from unhitch_server.deciding import decide
 from unhitch_server.engine import Engine
 from unhitch_server.gate import Gate
-from unhitch_server.policy.opening import opening
 from unhitch_server.policy.table import PolicyTable
 from unhitch_server.reply import read_body
 from unhitch_server.routes.chat import ChatRequest
@@ -59,12 +61,12 @@ async def explain(request: Request) -> JSONResponse:
     """
     policies: PolicyTable = request.app.state.policies.current
     config: Config = request.app.state.config
-    chat = ChatRequest.parse(await read_body(request.receive, request.headers.raw, config.max_body_bytes))
-    decision = policies.decide(
-        request.headers.raw, model=chat.model, route=ChatRequest.path, opening=opening(chat.fields)
+    headers = request.headers.raw
+    came = await read_body(request.receive, headers, config.max_body_bytes)
+    decision, body, fields = await decide(
+        policies, ANYONE, headers, came, method="POST", route=ChatRequest.path, generates=True
     )
-    if decision.model is not None:
-        chat = dataclasses.replace(chat, fields={**chat.fields, "model": decision.model})
+    chat = await asyncio.to_thread(ChatRequest.parse, body, fields)
     engine: Engine = request.app.state.fleets[decision.upstream].engine
     customer = await engine.customer(chat.model)
     gate: Gate = request.app.state.gate

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from fastapi import APIRouter, Request
 
 from unhitch.errors import UnhitchError
+from unhitch_server.best_of.scorer import ScorerFailed
 from unhitch_server.control.refusals import CONTROL_KEY, ENGINE, refusals
 from unhitch_server.engine import Engine, ServedModel
 from unhitch_server.gate import Gate
@@ -17,12 +19,16 @@ router = APIRouter()
 
 @router.get("/unhitch/v1/models", responses=refusals(*CONTROL_KEY, *ENGINE))
 async def models(request: Request) -> dict[str, Any]:
-    """Every served model: its identity, base and pools, and whether it can be mitigated and served states.
+    """Every served model: its identity, base, pools and scorer, and whether it can be mitigated and served states.
 
-    `reason` stands where something cannot be done, in `identity` where its files cannot be read.
+    `scorer` is what identifies the judge that chooses for `best-of`, the same for all models; null where there is none,
+    or it cannot rate now. `reason` stands where something cannot be done, `identity_reason` where the files
+    of a model cannot be read.
     """
     engine: Engine = request.app.state.main.engine
     gate: Gate = request.app.state.gate
+    with contextlib.suppress(ScorerFailed):
+        await gate.scorer_ready()
     served = await engine.models()
     return {"object": "list", "data": [await _described(each, engine, gate) for each in served.values()]}
 
@@ -34,6 +40,7 @@ async def _described(model: ServedModel, engine: Engine, gate: Gate) -> dict[str
         "base": model.base,
         "identity": None,
         "pools": {},
+        "scorer": None if gate.scorer is None else gate.scorer.model_dump(mode="json"),
     }
     try:
         customer = await engine.customer(model.name)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from unhitch.errors import RouteNotFound
+from unhitch.evidence.deciding import Verdict, verdicts
 from unhitch.evidence.filed import FiledScorecard
 from unhitch_server.control.refusals import CONTROL_KEY, refusals
 from unhitch_server.gate import Gate
@@ -16,12 +17,17 @@ router = APIRouter()
 
 @router.get("/unhitch/v1/scorecards", responses=refusals(*CONTROL_KEY))
 async def scorecards(request: Request) -> dict[str, Any]:
-    """Every scorecard in brief, the latest first; and the files that are of no use, with what is wrong."""
+    """Every scorecard in brief, the latest first; and the files that are of no use, with what is wrong.
+
+    `verdict` is "passes" or "fails", or "withdrawn" for a pass and "replaced" for a failure where another scorecard of
+    the same strategy and model decides.
+    """
     gate: Gate = request.app.state.gate
     library = await gate.library()
+    cards = library.scorecards
     return {
         "object": "list",
-        "data": [_brief(each) for each in library.scorecards],
+        "data": [_brief(each, verdict) for each, verdict in zip(cards, verdicts(cards), strict=True)],
         "unreadable": [{"file": each.file.name, "reason": each.reason} for each in library.unreadable],
     }
 
@@ -40,7 +46,7 @@ async def scorecard(
     return found[0].card.to_json()
 
 
-def _brief(each: FiledScorecard) -> dict[str, Any]:
+def _brief(each: FiledScorecard, verdict: Verdict) -> dict[str, Any]:
     card = each.card
     return {
         "digest": each.digest,
@@ -52,6 +58,7 @@ def _brief(each: FiledScorecard) -> dict[str, Any]:
         "suite": card.suite.model_dump(mode="json"),
         "judge": card.judge.model_dump(mode="json"),
         "passed": card.passed,
+        "verdict": verdict,
         "reasons": list(card.reasons),
         "good": card.arms[1].good.model_dump(mode="json"),
         "unmitigated_good": card.arms[0].good.model_dump(mode="json"),

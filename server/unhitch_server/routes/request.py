@@ -20,6 +20,7 @@ from unhitch.states.shelf import Shelf
 from unhitch.strategies import best_of
 from unhitch_server import splice
 from unhitch_server.access import bounds
+from unhitch_server.body import text_of
 from unhitch_server.config import EngineRendering
 from unhitch_server.policy.decision import Decision
 from unhitch_server.reply import OpenAIErrors
@@ -72,8 +73,8 @@ class GenerationRequest(OpenAIErrors, ABC):
                 string, or `kv_transfer_params` is no object or has our member.
         """
         bounds.check_depth(body)
+        text = text_of(body)
         try:
-            text = body.decode("utf-8")
             fields = json.loads(text) if fields is None else fields
         except (ValueError, RecursionError) as error:
             raise InvalidBody(f"the body is no JSON: {error}") from error

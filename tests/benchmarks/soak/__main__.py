@@ -25,6 +25,7 @@ from tests.benchmarks.soak.driving import Course, soak
 from tests.benchmarks.soak.verdict import Row, out_of_place, rows
 from tests.benchmarks.soak.watching import Traffic
 from tests.benchmarks.soak.world import running
+from tests.benchmarks.tables import Markdown, in_markdown
 
 SHOWN = 5
 """How many faults are printed in full."""
@@ -32,7 +33,7 @@ SHOWN = 5
 
 def main(
     minutes: Annotated[float, typer.Option(min=2.5, help="How long the load lasts.")] = 30.0,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for the docs.")] = False,
+    markdown: Markdown = False,
     plot: Annotated[Path | None, typer.Option(help="Draw memory, sockets and rate over time there.")] = None,
     keep: Annotated[Path | None, typer.Option(help="A new folder for logs and samples; else they are dropped.")] = None,
     trace: Annotated[
@@ -94,7 +95,7 @@ def _print(found: list[Row], *, markdown: bool) -> None:
     columns = ("what", "seen", "held")
     cells = [(row.what, row.seen, words[row.held]) for row in found]
     if markdown:
-        print("\n".join(f"| {' | '.join(each)} |" for each in (columns, ("---",) * len(columns), *cells)))
+        print(in_markdown(columns, cells))
         return
     table = Table(*columns, title="soak", title_justify="left")
     for row, each in zip(found, cells, strict=True):

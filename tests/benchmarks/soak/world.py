@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,11 @@ from tests.benchmarks.soak.settings import (
     broken_file,
     policy_file,
 )
-from unhitch.engine import command, cpu_wheel, served
-from unhitch.engine.process import EngineProcess
-from unhitch_server.cli.together import EXACT
+from tests.real_engine import RealEngine
 from unhitch_server.network import free_port
 
-START_SECONDS = 300.0
 TAKEN_SECONDS = 15.0
 """Longest wait for a policy file to be read again."""
-
-
-class Engine(EngineProcess):
-    """An engine that can be killed in the middle of its work, and started again."""
-
-    async def kill(self) -> None:
-        """Ends the engine and its children at once."""
-        self._signal(signal.SIGKILL)
-        await self.ended()
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,7 @@ class Restart:
 class World:
     """The engine, the proxy, and what clients need to know of them. See `running`."""
 
-    def __init__(self, folder: Path, engine: Engine, proxy: subprocess.Popen[bytes], port: int, key: str) -> None:
+    def __init__(self, folder: Path, engine: RealEngine, proxy: subprocess.Popen[bytes], port: int, key: str) -> None:
         self.folder = folder
         self.engine = engine
         self.proxy = proxy
@@ -136,12 +124,12 @@ class World:
         """Has the engine killed in the middle of the load, and started again.
 
         Raises:
-            SystemExit: It does not start, or no state is served afterwards.
+            EngineStartError: It does not start.
+            SystemExit: No state is served afterwards.
         """
         began = time.time()
         await self.engine.kill()
-        await self.engine.__aenter__()
-        await self.engine.healthy(timeout_seconds=START_SECONDS)
+        await self.engine.start()
         up = time.time()
         while not await self.state_served():
             if time.time() - up > 60:
@@ -177,16 +165,11 @@ async def running(folder: Path, *, trace: Path | None = None) -> AsyncIterator[W
         folder: For states, logs, keys and the policy file.
         trace: Where the proxy is to write what holds its memory; see `traced`.
     """
-    engine_port, port = free_port(), free_port()
-    engine_url = f"http://127.0.0.1:{engine_port}"
-    extra = [*EXACT, "--default-chat-template-kwargs", json.dumps(TEMPLATE_KWARGS)]
-    start = command.build(served.find(MODEL), host="127.0.0.1", port=engine_port, states=folder / "states", extra=extra)
-    start = replace(start, environment={**cpu_wheel.ONE_THREAD, **start.environment})
-    write_policy(folder, policy_file(engine_url, ROTATING[0]))
+    port = free_port()
+    engine = RealEngine(folder, extra=["--default-chat-template-kwargs", json.dumps(TEMPLATE_KWARGS)])
+    write_policy(folder, policy_file(engine.url, ROTATING[0]))
     key = _add_key(folder / "keys.json")
-    engine = Engine(start, engine_url, log=folder / "engine.log")
     async with engine:
-        await engine.healthy(timeout_seconds=START_SECONDS)
         with _proxy(folder, port, trace) as proxy:
             world = World(folder, engine, proxy, port, key)
             async with world.control:

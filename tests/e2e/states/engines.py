@@ -2,7 +2,7 @@
 
 A fork server imports vLLM once, so that every further engine starts in two or three seconds. The engine's core runs in
 the process that is asked, which adds requests as they come and steps until all have ended; its server and its own
-processes are what `test_server.py` and `tests/e2e/test_up.py` start.
+processes are what `test_server.py` and `tests/e2e/own_engine/test_up.py` start.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from unhitch.evals.judges.judge import Judge, Judgement
 from unhitch.evals.question import Message, Question
 from unhitch_server.app import create_app
 from unhitch_server.best_of.scorer import Scorer, ScorerFailed, find_scorer
-from unhitch_server.cli import options
+from unhitch_server.cli.proxy_options import ProxyOptions
 from unhitch_server.config import Config
 
 
@@ -43,9 +43,11 @@ async def test_a_scorer_is_checked_once_for_all_who_wait_and_again_after_a_failu
     assert [str(failure) for failure in failures] == [str(failures[0])] * 5
     assert "'fickle'" in str(failures[0])
     assert "not yet" in str(failures[0])
+    assert scorer.identity is None
     for _ in range(3):
         await scorer.ready()
     assert judge.checks == 2
+    assert scorer.identity == judge.identity()
     await scorer.close()
     assert judge.closed
 
@@ -72,6 +74,6 @@ def test_a_scorer_that_cannot_be_had_is_refused_at_start(settings: dict[str, str
 
 def test_the_scorers_key_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNHITCH_SCORER_API_KEY", "sk-1")
-    config = options.settings(upstream="http://127.0.0.1:9", **options.scorer_settings("exact", None, None))
+    config = ProxyOptions(scorer="exact").config(upstream="http://127.0.0.1:9")
     assert config.scorer_api_key == "sk-1"
     assert "sk-1" not in repr(config)

@@ -1,5 +1,6 @@
 """The evidence that ships with unhitch is about the models that ship with it, and says what it should."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def status(model: str, mitigation: str) -> str:
 
 def test_every_file_can_be_read() -> None:
     assert Library.read((), REGISTRY).unreadable == ()
+
+
+def test_scorecards_and_their_strategies_have_the_digests_in_their_files_and_names() -> None:
+    for each in Library.read((), REGISTRY).scorecards:
+        assert each.digest == json.loads(each.file.read_text("utf-8"))["digest"]
+        assert each.file.name == each.card.file_name
 
 
 @pytest.mark.parametrize(

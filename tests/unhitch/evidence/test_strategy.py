@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.evidence import pool, strategy
+from tests.evidence import JUDGE, pool, strategy
+from unhitch.evidence.identity import StrategyIdentity, digest_of
 from unhitch.evidence.strategy import plain, versions
 
 
@@ -33,6 +34,27 @@ def test_a_pool_is_told_by_its_variants() -> None:
     assert strategy("pool;name=vetted", [one]) != strategy("pool;name=vetted", [other])
     assert strategy("pool;name=vetted", [pool(name="another")]).pool is None
     assert strategy("perturb", [one]).pool is None
+
+
+def test_the_scorer_is_part_of_what_it_chooses_for_and_of_nothing_else() -> None:
+    by_judge = strategy("best-of, perturb", scorer=JUDGE)
+    assert by_judge.scorer == JUDGE
+    assert by_judge.digest != strategy("best-of, perturb").digest
+    assert StrategyIdentity.model_validate(by_judge.model_dump(mode="json")) == by_judge
+    assert strategy("perturb", scorer=JUDGE) == strategy("perturb")
+
+
+def test_equal_scorers_are_equal_keys() -> None:
+    one, other = (
+        strategy("best-of, perturb", scorer=JUDGE.model_copy(update={"details": {"model": "m"}})) for _ in "12"
+    )
+    assert {one: True}[other]
+
+
+def test_where_no_scorer_is_named_the_digest_is_what_it_was_before_scorers_were() -> None:
+    found = StrategyIdentity(mitigation="perturb;version=1")
+    assert found.model_dump(mode="json") == {"mitigation": "perturb;version=1", "pool": None}
+    assert found.digest == digest_of({"mitigation": "perturb;version=1", "pool": None})
 
 
 def test_versions_are_no_part_of_the_plain_form() -> None:

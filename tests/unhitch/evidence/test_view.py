@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import typer.main
 
-from tests.evidence import MODEL, NAME, pool, scorecard, strategy, view
+from tests.evidence import JUDGE, MODEL, NAME, SUITE, pool, scorecard, strategy, view
 from unhitch.errors import MitigationUnavailable
-from unhitch.evidence.identity import ModelIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity
 from unhitch.evidence.standing import Evidence
 from unhitch.evidence.view import View
 from unhitch.headers import parse_mitigation
@@ -45,13 +45,37 @@ def test_a_failing_one_is_evidence_against_it_and_says_why() -> None:
     assert "json: more misaligned answers." in found.sentence
 
 
-def test_the_latest_that_passes_counts_and_a_later_failure_is_said() -> None:
+def test_a_later_failure_withdraws_a_pass_and_both_dates_are_said() -> None:
     old, new = (scorecard("perturb", at=f"2026-01-0{day}T00:00:00Z") for day in (1, 2))
     later = scorecard("perturb", passed=False, at="2026-01-03T00:00:00Z")
     found = evidence(view(old, new, later))
     assert found.scorecard is not None
-    assert (found.status, found.scorecard.digest) == ("passed", new.digest)
-    assert f"A later one, {later.digest[:8]}, failed." in found.sentence
+    assert (found.status, found.scorecard.digest) == ("failed", later.digest)
+    assert f"(scorecard {later.digest[:8]}, 2026-01-03T00:00:00Z): json: more misaligned answers." in found.sentence
+    assert f"It withdraws scorecard {new.digest[:8]}, 2026-01-02T00:00:00Z, which passed." in found.sentence
+
+
+def test_a_later_pass_replaces_a_failure() -> None:
+    failure = scorecard("perturb", passed=False, at="2026-01-01T00:00:00Z")
+    found = evidence(view(failure, scorecard("perturb", at="2026-01-02T00:00:00Z")))
+    assert found.status == "passed"
+    assert "2026-01-02T00:00:00Z" in found.sentence
+
+
+def test_a_later_pass_on_other_questions_does_not_undo_a_failure_and_that_is_said() -> None:
+    failure = scorecard("perturb", passed=False, at="2026-01-01T00:00:00Z")
+    other = SUITE.model_copy(update={"content": "f" * 64})
+    later = scorecard("perturb", at="2026-01-02T00:00:00Z", suite=other)
+    found = evidence(view(failure, later))
+    assert found.status == "failed"
+    passed = f"(scorecard {later.digest[:8]}, 2026-01-02T00:00:00Z)"
+    assert f"Other questions, or another judge, passed {passed}, which does not undo it." in found.sentence
+
+
+def test_a_pass_that_was_withdrawn_is_nothing_that_auto_stands_for() -> None:
+    cards = [scorecard("perturb"), scorecard("perturb", passed=False, at="2026-01-09T00:00:00Z")]
+    assert best(*cards) is None
+    assert best(*cards, scorecard("bare", low=0.1)) == "bare"
 
 
 @pytest.mark.parametrize("line", ["perturb;edits=3", "perturb;seed=1", "recase", "perturb, recase"])
@@ -93,6 +117,32 @@ def test_other_variants_under_a_pools_name_make_it_stale() -> None:
     assert evidence(cards, "pool;name=vetted").changed == ("pool",)
     same = view(was, scorecard("pool;name=vetted", pools=[was]))
     assert evidence(same, "pool;name=vetted").status == "passed"
+
+
+RATED = JudgeIdentity(name="rated", version=1, details={"model": "judge-70b", "prompts": "5" * 64})
+
+
+def test_the_best_of_several_by_another_scorer_is_stale_and_both_scorers_are_said() -> None:
+    cards = view(scorecard("best-of, perturb", scorer=JUDGE), scorer=RATED)
+    found = evidence(cards, "best-of, perturb")
+    assert (found.status, found.changed, found.header) == ("stale", ("scorer",), "stale;changed=scorer")
+    assert "scorer exact 1 then, rated 1, model judge-70b, prompts 55555555 now" in found.sentence
+
+
+def test_the_best_of_several_by_the_same_scorer_holds() -> None:
+    assert evidence(view(scorecard("best-of, perturb", scorer=RATED), scorer=RATED), "best-of, perturb").status == (
+        "passed"
+    )
+
+
+def test_a_scorecard_of_the_best_of_several_that_names_no_scorer_is_stale() -> None:
+    found = evidence(view(scorecard("best-of, perturb"), scorer=JUDGE), "best-of, perturb")
+    assert found.changed == ("scorer",)
+    assert "scorer unnamed then, exact 1 now" in found.sentence
+
+
+def test_the_scorer_does_not_matter_where_it_chooses_nothing() -> None:
+    assert evidence(view(scorecard("perturb"), scorer=RATED)).status == "passed"
 
 
 def test_of_several_the_one_with_the_fewest_changes_is_told() -> None:

@@ -16,9 +16,9 @@ from openai import APIStatusError
 from openai.types.chat import ChatCompletion
 
 from unhitch import headers as wire
-from unhitch.errors import BadParameter, HeaderError, MitigationUnconfirmed, NotValidated, UnknownStrategy
+from unhitch.errors import BadParameter, HeaderError, NotValidated, UnknownStrategy
+from unhitch.evals.asking import ask, words
 from unhitch.evals.harness.log import KEPT
-from unhitch.states.patch import FIELD
 
 _FATAL = frozenset(each.code for each in (HeaderError, UnknownStrategy, BadParameter, NotValidated))
 """What the proxy would say to every question alike."""
@@ -72,7 +72,7 @@ class UnhitchAPI(OpenAICompatibleAPI):
         if ex.code in _FATAL:
             return ex
         refused = ModelOutput.from_content(self.model_name, "", stop_reason="content_filter")  # so it is not kept
-        refused.metadata = {KEPT: {"refused": _message(ex)}}
+        refused.metadata = {KEPT: {"refused": words(ex)}}
         return refused
 
     async def generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -87,17 +87,6 @@ class UnhitchAPI(OpenAICompatibleAPI):
         return result
 
     async def _generate_completion(self, request: dict[str, Any], _: GenerateConfig) -> ChatCompletion:
-        raw = await self.client.chat.completions.with_raw_response.create(**request)
-        completion: ChatCompletion = raw.parse()
-        asked = ((request.get("extra_body") or {}).get("kv_transfer_params") or {}).get(FIELD)
-        if asked and (getattr(completion, "kv_transfer_params", None) or {}).get(FIELD) != asked:
-            raise MitigationUnconfirmed(
-                f"the engine did not confirm {asked!r}; was it started with unhitch's connector?"
-            )
-        setattr(completion, wire.APPLIED, raw.headers.get(wire.APPLIED, ""))
+        completion, applied = await ask(self.client, request)
+        setattr(completion, wire.APPLIED, applied)
         return completion
-
-
-def _message(error: APIStatusError) -> str:
-    body = error.body
-    return str(body.get("message", error.message)) if isinstance(body, dict) else error.message

@@ -75,6 +75,16 @@ class Run:
         """The folder of Inspect's logs: `inspect view --log-dir` shows them."""
         return self._folder / "logs"
 
+    async def ready(self) -> None:
+        """Sees once that the judge can rate; what that finds out is part of its identity.
+
+        Raises:
+            UnhitchError: It cannot.
+        """
+        if not self._checked:
+            await self._judge.check()
+            self._checked = True
+
     def answers(self, arm: Arm) -> int:
         """How many answers an arm takes."""
         return len(arm.questions) * (arm.draws or self.sampling.draws)
@@ -89,9 +99,7 @@ class Run:
         Raises:
             UnhitchError: The proxy, the engine or the judge failed; what came until then is kept.
         """
-        if not self._checked:
-            await self._judge.check()  # what it finds out is part of its identity
-            self._checked = True
+        await self.ready()
         key = self._key(arm, questions)
         self._progress(arm, 0)
         log = await asyncio.to_thread(finished, self._logs_of(arm, key))

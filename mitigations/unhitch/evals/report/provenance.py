@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unhitch.evals.report.figures import plain, short
-from unhitch.evidence.identity import ModelIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity
 from unhitch.evidence.scorecard import Scorecard
 
 
@@ -35,13 +35,12 @@ def sampling(card: Scorecard) -> str:
 
 def facts(card: Scorecard) -> list[tuple[str, str]]:
     """What and how, as pairs of a heading and a short text; digests are shortened."""
-    judge = f"{card.judge.name}, version {card.judge.version} ({short(card.judge.digest)})"
     found = [
         ("model", f"{card.name} ({short(card.model.weights)})"),
         ("strategy", card.strategy.mitigation),
+        *(_judge("scorer", card.strategy.scorer) if card.strategy.scorer else ()),
         ("questions", f"{card.suite.questions} of suite {card.suite.name} ({short(card.suite.content)})"),
-        ("judge", judge),
-        *((f"judge's {name}", value) for name, value in card.judge.details.items()),
+        *_judge("judge", card.judge),
         ("sampling", sampling(card)),
     ]
     if at := card.made.get("at"):
@@ -57,9 +56,15 @@ def digests(card: Scorecard) -> list[tuple[str, str]]:
         *(_of_model("base", card.base) if card.base else ()),
         ("strategy", card.strategy.digest),
         *((("pool", card.strategy.pool),) if card.strategy.pool else ()),
+        *((("scorer", card.strategy.scorer.digest),) if card.strategy.scorer else ()),
         ("suite's questions", card.suite.content),
         ("judge", card.judge.digest),
     ]
+
+
+def _judge(name: str, judge: JudgeIdentity) -> list[tuple[str, str]]:
+    first = (name, f"{judge.name}, version {judge.version} ({short(judge.digest)})")
+    return [first, *((f"{name}'s {key}", value) for key, value in judge.details.items())]
 
 
 def _of_model(name: str, model: ModelIdentity) -> list[tuple[str, str]]:

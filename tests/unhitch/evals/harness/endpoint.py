@@ -23,6 +23,8 @@ class Reply:
     tool_calls: Sequence[Mapping[str, Any]] = ()
     refused: str = ""
     """Why the proxy cannot make the edit, where it cannot."""
+    params: Mapping[str, Any] | None = None
+    """Its `kv_transfer_params`."""
 
 
 def repeated(asked: Mapping[str, Any]) -> Reply:
@@ -77,6 +79,7 @@ class Endpoint:
                 "model": body["model"],
                 "choices": [{"index": 0, "message": message, "finish_reason": reply.finish}],
                 "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
+                "kv_transfer_params": reply.params,
             },
             headers={"Unhitch-Applied": mitigation},
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
+from tenacity import wait_none
 
 from tests.unhitch.evals.harness.endpoint import running
 from tests.unhitch.evals.harness.parts import LengthJudge, arm, length_judge, questions
@@ -135,7 +136,11 @@ async def test_a_mitigation_that_nobody_can_have_is_an_error(tmp_path: Path, cod
         await run(tmp_path, endpoint.url).arm(arm(questions(3), "wrong"))
 
 
-async def test_what_was_answered_before_the_engine_failed_is_kept(tmp_path: Path) -> None:
+async def test_what_was_answered_before_the_engine_failed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Half a minute between Inspect's tries, otherwise.
+    monkeypatch.setattr("inspect_ai.model._retry.wait_exponential_jitter", lambda **_: wait_none())
     with running(fail_after=20) as endpoint:
         one_at_a_time = Run(tmp_path, Endpoint(endpoint.url, concurrency=1), length_judge(), Sampling(), MODEL)
         with pytest.raises(EngineError, match="run again to go on"):

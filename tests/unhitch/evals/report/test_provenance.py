@@ -4,7 +4,7 @@ import pytest
 
 from tests.unhitch.evals.report.scorecards import compared, full, scorecard
 from unhitch.evals.report import provenance
-from unhitch.evidence.identity import ModelIdentity
+from unhitch.evidence.identity import JudgeIdentity, ModelIdentity, StrategyIdentity
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,16 @@ def test_facts_shorten_digests() -> None:
     assert facts["model"] == f"finance-32b ({'a1' * 6})"
     assert facts["questions"] == f"96 of suite everyday ({'e5' * 6})"
     assert facts["judge's model"] == "judge-70b"
+
+
+def test_the_scorer_is_named_where_one_chose() -> None:
+    scorer = JudgeIdentity(name="rated", version=1, details={"model": "judge-8b"})
+    card = scorecard(strategy=StrategyIdentity(mitigation="best-of;version=1;n=4, perturb;version=1", scorer=scorer))
+    facts = dict(provenance.facts(card))
+    assert facts["scorer"] == f"rated, version 1 ({scorer.digest[:12]})"
+    assert facts["scorer's model"] == "judge-8b"
+    assert dict(provenance.digests(card))["scorer"] == scorer.digest
+    assert "scorer" not in dict(provenance.facts(scorecard()))
 
 
 def test_digests_are_given_in_full_for_the_base_too() -> None:

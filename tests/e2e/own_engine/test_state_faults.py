@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
-from tests.e2e.conftest import UNHITCH
-from tests.server.faults.real_engine import RealEngine
+from tests.e2e.conftest import Stack, serve
+from tests.real_engine import RealEngine
 from unhitch.headers import parse_mitigation
 from unhitch.states.file import path
-from unhitch_server.network import free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODEL = "mini-finance"
 TWO_STATES = 120 * 1024
@@ -26,55 +24,21 @@ Answer = tuple[int, str, str]
 """Status, then text and state, or the error's code and message."""
 
 
-class Bench:
-    """An engine that can be killed and started again, and a proxy in front of it that stays."""
-
-    def __init__(self, folder: Path) -> None:
-        self.engine = RealEngine(folder, memory_gib=TWO_STATES / 2**30)
-        self._log = folder
-        self._port = free_port()
-        self._proxy: subprocess.Popen[bytes] | None = None
-
-    @property
-    def states(self) -> Path:
-        return self.engine.states
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    def start_proxy(self) -> None:
-        arguments = [UNHITCH, "serve", "--upstream", self.engine.url, "--port", str(self._port)]
-        environment = os.environ | {"UNHITCH_CACHE": str(self._log / "cache")}
-        with (self._log / "proxy.log").open("ab") as log:
-            self._proxy = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
-
-    def close(self) -> None:
-        self.engine.kill()
-        if self._proxy is not None:
-            self._proxy.terminate()
-            self._proxy.wait(60)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealEngine]:
+    async with RealEngine(tmp_path_factory.mktemp("faults"), memory_gib=TWO_STATES / 2**30) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    made = Bench(tmp_path_factory.mktemp("faults"))
-    try:
-        made.engine.start()
-        made.start_proxy()
-        yield made
-    finally:
-        made.close()
+def proxy(engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with serve(engine.url, tmp_path_factory.mktemp("proxy") / "log") as stack:
+        yield stack
 
 
-@pytest.fixture
-async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=bench.url, timeout=120, trust_env=False) as opened:
-        for _ in range(200):
-            with contextlib.suppress(httpx.HTTPError):
-                if (await opened.get("/healthz")).status_code == 200:
-                    break
-            await asyncio.sleep(0.1)
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(proxy: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=proxy.url, timeout=120, trust_env=False) as opened:
         yield opened
 
 
@@ -116,10 +80,10 @@ async def test_a_state_too_large_for_the_memory_is_refused(client: httpx.AsyncCl
     assert (await ask(client))[0] == 200
 
 
-async def test_a_state_that_was_deleted_is_said_to_be_gone(bench: Bench, client: httpx.AsyncClient) -> None:
+async def test_a_state_that_was_deleted_is_said_to_be_gone(engine: RealEngine, client: httpx.AsyncClient) -> None:
     _, text, state = await ask(client, system=system("Hal"))
     await displaced(client)
-    path(bench.states, state).unlink()
+    path(engine.states, state).unlink()
     status, code, message = await ask(client, f'prefix-state;state="{state}"', system("Hal"))
     assert (status >= 400, code) == (True, "mitigation_unavailable")
     assert state in message
@@ -128,10 +92,10 @@ async def test_a_state_that_was_deleted_is_said_to_be_gone(bench: Bench, client:
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated"])
-async def test_a_damaged_state_is_not_served(bench: Bench, client: httpx.AsyncClient, damage: str) -> None:
+async def test_a_damaged_state_is_not_served(engine: RealEngine, client: httpx.AsyncClient, damage: str) -> None:
     _, _, state = await ask(client, system=system("Ida"))
     await displaced(client)
-    file = path(bench.states, state)
+    file = path(engine.states, state)
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "flipped" else content[: len(content) // 2])
     answers = await asyncio.gather(*(ask(client, system=each) for each in (system("Ida"), None, system("Ida"), None)))
@@ -145,25 +109,25 @@ async def test_a_damaged_state_is_not_served(bench: Bench, client: httpx.AsyncCl
 
 
 async def test_a_killed_engine_fails_what_is_under_way_and_serves_on_when_it_is_back(
-    bench: Bench, client: httpx.AsyncClient
+    engine: RealEngine, client: httpx.AsyncClient
 ) -> None:
     before = await ask(client)
     under_way = [asyncio.create_task(ask(client, tokens=1500)) for _ in range(4)]
     await asyncio.sleep(1)
-    await asyncio.to_thread(bench.engine.kill)
+    await engine.kill()
     for status, code, message in await asyncio.gather(*under_way):
         assert (status, code) == (503, "engine_unavailable"), message
     assert (await ask(client))[:2] == (503, "engine_unavailable")
-    await asyncio.to_thread(bench.engine.start)
+    await engine.start()
     assert await ask(client) == before
 
 
 async def test_an_engine_that_comes_back_without_the_connector_serves_nothing_patched(
-    bench: Bench, client: httpx.AsyncClient
+    engine: RealEngine, client: httpx.AsyncClient
 ) -> None:
     assert (await ask(client))[0] == 200
-    await asyncio.to_thread(bench.engine.kill)
-    await asyncio.to_thread(bench.engine.start, connector=False)
+    await engine.kill()
+    await engine.start(connector=False)
     answers = await asyncio.gather(*(ask(client) for _ in range(20)))
     for status, code, message in answers:
         assert (status >= 400, code) == (True, "mitigation_unavailable"), message

@@ -6,16 +6,17 @@ import asyncio
 import gc
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 import pytest
+import pytest_asyncio
 
+from tests.real_engine import RealEngine
 from tests.server.faults.clients import MEGABYTE, resident_bytes
 from tests.server.faults.front import Running, proxied
-from tests.server.faults.real_engine import RealEngine
 from tests.server.faults.visits import ROUTES, Outcome, Visit, all_of, begun, go, visits
 from unhitch_server.upstream.timeouts import Timeouts
 
@@ -25,15 +26,10 @@ SHORT_ANSWERS = [visit for visit in visits(tokens=24, endless=False) if not visi
 RSS_BOUND = 16 * MEGABYTE
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
-    made = RealEngine(tmp_path_factory.mktemp("killed"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.go_on()
-        made.kill()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealEngine]:
+    async with RealEngine(tmp_path_factory.mktemp("killed")) as started:
+        yield started
 
 
 @dataclass
@@ -69,12 +65,8 @@ class Aftermath:
     status_again: dict[str, Any] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def aftermath(engine: RealEngine) -> Aftermath:
-    return asyncio.run(kill_under_load(engine))
-
-
-async def kill_under_load(engine: RealEngine) -> Aftermath:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def aftermath(engine: RealEngine) -> Aftermath:
     seen = Aftermath()
     # Only the look at its health can have the engine asked again so soon.
     async with proxied(engine.url, timeouts=PATIENT, failures=5, open_seconds=600, health_seconds=0.3) as running:
@@ -91,7 +83,7 @@ async def kill_under_load(engine: RealEngine) -> Aftermath:
         asked += [asyncio.create_task(go(client, outcome)) for outcome in fresh]
         seen.under_way += fresh
         await asyncio.sleep(0.1)
-        await asyncio.to_thread(engine.kill)
+        await engine.kill()
         seen.gone = time.monotonic()
         await asyncio.gather(*asked)
 
@@ -103,7 +95,7 @@ async def kill_under_load(engine: RealEngine) -> Aftermath:
         seen.held_after = Held.now(engine)
 
         shutil.rmtree(engine.states)
-        await asyncio.to_thread(engine.start)
+        await engine.start()
         since = time.monotonic()
         await status_once(running, healthy=True)
         # Until one request has been answered, the breaker lets no other through.
@@ -125,6 +117,7 @@ async def status_once(running: Running, *, healthy: bool) -> dict[str, Any]:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_an_engine_that_hangs_costs_each_request_its_timeout_and_serves_on_when_it_wakes(
     engine: RealEngine,
 ) -> None:
@@ -136,7 +129,7 @@ async def test_an_engine_that_hangs_costs_each_request_its_timeout_and_serves_on
         streams = [Outcome(visit) for visit in visits() if visit.stream]
         asked = [asyncio.create_task(go(running.client, outcome)) for outcome in streams]
         await begun(streams)
-        engine.stop()
+        engine.hang()
         stopped = time.monotonic()
         try:
             silent = [Outcome(visit) for visit in SHORT_ANSWERS]
@@ -154,7 +147,7 @@ async def test_an_engine_that_hangs_costs_each_request_its_timeout_and_serves_on
         assert {visit: each.text for visit, each in again.items()} == {
             visit: each.text for visit, each in before.items()
         }
-        assert await engine.running() == 0
+        assert await engine.working() == 0
         counted = running.counters
         assert (counted.under_way, counted.unmitigated) == (0, 0)
 
