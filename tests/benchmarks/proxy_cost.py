@@ -1,6 +1,6 @@
 """What the proxy costs: latency and processor time, beside the same requests sent directly and, if it is there, nginx.
 
-    python -m tests.benchmarks.proxy_cost [--requests 400] [--rounds 5]
+    python -m tests.benchmarks.proxy_cost [--requests 400] [--rounds 5] [--markdown]
 
 Every round measures every way in turn, so that a machine that slows down slows all of them; medians over the rounds are
 shown. The engine is a mock that answers at once: a real one takes far longer, and the difference is what stays.
@@ -27,11 +27,12 @@ import httpx
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from tests.benchmarks.tables import Markdown, show
 from tests.server.fake_engine import MODEL
 from unhitch_server.network import free_port
 
+COLUMNS = ("answers", "way", "latency", "beyond direct", "requests/s", "processor, a request")
 CONCURRENCY = 16
 TICKS = os.sysconf("SC_CLK_TCK")
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "How should I treat a deep cut?"}], "max_tokens": 64}
@@ -142,36 +143,39 @@ def ways() -> Iterator[list[Way]]:
 def main(
     requests: Annotated[int, typer.Option(min=CONCURRENCY, help="Requests of each measurement.")] = 400,
     rounds: Annotated[int, typer.Option(min=1, help="How often each way is measured.")] = 5,
+    markdown: Markdown = False,
 ) -> None:
-    """Measures and prints one table for plain answers and one for streams of 64 chunks."""
-    console = Console()
+    """Measures plain answers and streams of 64 chunks, and prints a table."""
+    rows: list[tuple[str, ...]] = []
     with ways() as found:
         for stream in (False, True):
             costs: dict[Way, list[Cost]] = {way: [] for way in found}
             for _ in track(range(rounds), description="streams" if stream else "plain", console=Console(stderr=True)):
                 for way in found:
                     costs[way].append(asyncio.run(measure(way, requests, stream=stream)))
-            console.print(table(costs, "streams of 64 chunks" if stream else "plain answers"))
-    if not shutil.which("nginx"):
-        console.print("nginx is not installed here, so it is left out.")
-
-
-def table(costs: dict[Way, list[Cost]], title: str) -> Table:
-    shown = Table(
-        "way", "latency, ms", "of direct", f"requests/s at {CONCURRENCY}", "processor, us a request", title=title
+            rows += table(costs, "stream" if stream else "plain")
+    show("What the proxy costs", COLUMNS, rows, markdown=markdown)
+    peer = "" if shutil.which("nginx") else " nginx is not installed here, so it is left out."
+    print(
+        f"\nA mock engine that answers at once, plain or in 64 chunks; latency of one request at a time, requests a "
+        f"second of {CONCURRENCY} at a time, processor time of the way itself. Medians of {rounds} rounds.{peer}"
     )
+
+
+def table(costs: dict[Way, list[Cost]], answers: str) -> Iterator[tuple[str, ...]]:
+    """One row for each way; the first is the direct one."""
     direct = median(cost.latency_milliseconds for cost in next(iter(costs.values())))
     for way, measured in costs.items():
         latency = median(cost.latency_milliseconds for cost in measured)
         spent = [cost.processor_microseconds for cost in measured if cost.processor_microseconds is not None]
-        shown.add_row(
+        yield (
+            answers,
             way.name,
-            f"{latency:.2f}",
-            f"{latency / direct:.2f}",
+            f"{latency:.2f} ms",
+            f"{latency - direct:.2f} ms",
             f"{median(cost.requests_per_second for cost in measured):.0f}",
-            f"{median(spent):.0f}" if spent else "",
+            f"{median(spent):.0f} us" if spent else "",
         )
-    return shown
 
 
 if __name__ == "__main__":
