@@ -42,7 +42,8 @@ docs: $(VENV)/.dev
 
 figures: $(VENV)/.dev
 	$(BIN)/python -m tests.docs "unhitch organisms measure --markdown" \
-		"python -m tests.benchmarks.state_ttft --markdown"
+		"python -m tests.benchmarks.state_ttft --markdown" "python -m tests.benchmarks.proxy_cost --markdown" \
+		"python -m tests.benchmarks.harness_rate --markdown"
 	$(BIN)/unhitch organisms layers --family qwen2 --plot mitigations/unhitch/organisms/layers.svg
 
 faults: $(VENV)/.dev

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DOCS = (ROOT / "README.md", ROOT / "server" / "README.md")
+DOCS = tuple(ROOT / folder / "README.md" for folder in (".", "server", "mitigations/unhitch/evals"))
 
 
 def block(command: str) -> re.Pattern[str]:

@@ -29,8 +29,7 @@ async function plain(client) {
 
 async function streamed(client) {
   const chunks = await read(await client.chat.completions.create({ ...greedy, stream: true }));
-  const pieces = chunks.map((chunk) => chunk.choices[0]?.delta.content).filter(Boolean);
-  return { pieces: pieces.length, text: pieces.join("") };
+  return { text: chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("") };
 }
 
 async function helper(client) {
