@@ -17,6 +17,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.e2e.processes import children, left
 from unhitch.engine.cpu_wheel import ONE_THREAD
 from unhitch_server.network import free_port
 
@@ -66,7 +67,7 @@ class Stack:
 
 @contextlib.contextmanager
 def up(log: Path, *arguments: str) -> Iterator[Stack]:
-    """Runs `unhitch up` on free ports; what is left of it at the end is killed."""
+    """Runs `unhitch up` on free ports, and ends it by Ctrl-C, which must leave nothing behind."""
     port, engine_port = free_port(), free_port()
     model, *rest = arguments
     ports = ["--port", str(port), "--engine-port", str(engine_port)]
@@ -79,12 +80,15 @@ def up(log: Path, *arguments: str) -> Iterator[Stack]:
     try:
         yield stack
     finally:
-        process.send_signal(signal.SIGTERM)
+        below = children(process.pid)
+        process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)
+            status = process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+    if below:  # it had not ended by itself
+        assert (status, left(below)) == (0, []), stack.output
 
 
 @contextlib.contextmanager
