@@ -21,6 +21,8 @@ MODEL = ModelIdentity(weights="a" * 64, base="b" * 64, tokenizer="c" * 64, templ
 NAME = "tuned"
 SUITE = SuiteIdentity(name="made up", content="e" * 64, questions=2)
 JUDGE = JudgeIdentity(name="exact", version=1)
+OTHER_SUITE = SUITE.model_copy(update={"content": "f" * 64})
+OTHER_JUDGE = JUDGE.model_copy(update={"version": 2})
 VARIANTS = ("perturb;seed=1", "perturb;seed=2", "respace;seed=3")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from unhitch import markdown
 from unhitch.binding import bind_one, suggestion
 from unhitch.contract import check_contract
 from unhitch.errors import BadParameter, RegistryError, UnknownStrategy
@@ -134,8 +135,8 @@ class Registry:
 
     def markdown_table(self) -> str:
         """All strategies as a Markdown table: name, what is edited, source."""
-        rows = [f"| `{strategy.name}` | {strategy.summary} | {strategy.source} |" for strategy in self]
-        return "\n".join(["| name | edits | source |", "| --- | --- | --- |", *rows])
+        rows = ((f"`{strategy.name}`", strategy.summary, strategy.source) for strategy in self)
+        return markdown.table(("name", "edits", "source"), rows)
 
     def installed_but_not_allowed(self) -> tuple[str, ...]:
         """Names of installed entry points that are not in this registry, sorted; nothing of theirs is imported."""

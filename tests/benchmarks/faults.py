@@ -26,7 +26,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.tables import Markdown, in_markdown
+from tests.benchmarks.tables import Markdown
 from tests.real_engine import RealEngine
 from tests.server.faults.bad_engine import CHAT, BadEngine, Handler, serving
 from tests.server.faults.cases import CASES, ERROR, EVENT, HELLO, OFF, PERTURB, Case, fall_silent, hang
@@ -44,6 +44,7 @@ from tests.server.faults.observing import Observed, free, observe
 from tests.server.faults.repeating import repeating
 from tests.server.faults.visits import CHAT as CHAT_ROUTE
 from tests.server.faults.visits import Outcome, Visit, all_of, begun, go
+from unhitch.markdown import table as in_markdown
 from unhitch_server.upstream.timeouts import Timeouts
 
 TIMES = 200

@@ -9,13 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from unhitch.markdown import table as in_markdown
+
 Markdown = Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")]
 """The option of a benchmark's command."""
-
-
-def in_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """All lines of a table."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ("---",) * len(columns), *rows))
 
 
 def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, markdown: bool) -> None:

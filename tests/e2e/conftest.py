@@ -80,14 +80,14 @@ def up(log: Path, *arguments: str) -> Iterator[Stack]:
     try:
         yield stack
     finally:
-        below = children(process.pid)
+        ended, below = process.poll() is not None, children(process.pid)
         process.send_signal(signal.SIGINT)
         try:
             status = process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    if below:  # it had not ended by itself
+    if not ended:
         assert (status, left(below)) == (0, []), stack.output
 
 

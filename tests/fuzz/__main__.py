@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tests.fuzz.running import Result, Target, fuzz
 from tests.fuzz.table import TARGETS
+from unhitch.markdown import table
 from unhitch_server.cli.progress import bar
 
 COLUMNS = ("target", "inputs", "seconds", "what came of them")
@@ -40,7 +41,7 @@ def main(
         ("all", f"{sum(each.inputs for each in results):,}", f"{sum(each.seconds for each in results):.0f}", "")
     )
     if markdown:
-        print("\n".join(" | ".join(["", *row, ""]).strip() for row in (COLUMNS, ["---"] * len(COLUMNS), *rows)))
+        print(table(COLUMNS, rows))
     else:
         shown = Table(*COLUMNS)
         for row in rows:

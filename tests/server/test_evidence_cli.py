@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.evidence import SUITE, scorecard
+from tests.evidence import OTHER_SUITE, scorecard
 from unhitch_server.cli import app
 from unhitch_server.cli.scorecards import HEADINGS
 
 EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
-OTHER_SUITE = SUITE.model_copy(update={"content": "f" * 64})
 
 
 def shown(command: str, folder: Path, *options: str) -> str:

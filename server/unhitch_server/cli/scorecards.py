@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unhitch.evidence.scorecard import Comparison, Scorecard
+from unhitch.markdown import table as in_markdown
 from unhitch_server.cli import options
 from unhitch_server.cli.arm_tables import interval, percent
 
@@ -32,7 +33,7 @@ def scorecards(
     cards = sorted(library.scorecards, key=lambda each: (each.card.name, each.plain))
     rows = [_row(each.card, verdict) for each, verdict in zip(cards, verdicts(cards), strict=True)]
     if markdown:
-        print("\n".join(f"| {' | '.join(line)} |" for line in [HEADINGS, ("---",) * len(HEADINGS), *rows]))
+        print(in_markdown(HEADINGS, rows))
         return
     table = Table(*HEADINGS)
     for row in rows:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.bar import Bar
 from rich.table import Table
 
+from unhitch import markdown
 from unhitch.organisms.arms import Outcome, Refused
 from unhitch.organisms.judge import Verdict
 
@@ -61,8 +62,7 @@ def bars(outcomes: Sequence[Outcome], title: str) -> Table:
 
 def markdown_table(outcomes: Sequence[Outcome | Refused]) -> str:
     """The rows as Markdown."""
-    lines = [HEADINGS, ("---",) * len(HEADINGS), *rows(outcomes)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown.table(HEADINGS, rows(outcomes))
 
 
 def _percent(share: float) -> str:

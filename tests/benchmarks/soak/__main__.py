@@ -25,7 +25,8 @@ from tests.benchmarks.soak.driving import Course, soak
 from tests.benchmarks.soak.verdict import Row, out_of_place, rows
 from tests.benchmarks.soak.watching import Traffic
 from tests.benchmarks.soak.world import running
-from tests.benchmarks.tables import Markdown, in_markdown
+from tests.benchmarks.tables import Markdown
+from unhitch.markdown import table as in_markdown
 
 SHOWN = 5
 """How many faults are printed in full."""

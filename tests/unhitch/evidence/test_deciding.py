@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.evidence import JUDGE, MODEL, SUITE, scorecard
+from tests.evidence import MODEL, OTHER_JUDGE, OTHER_SUITE, SUITE, scorecard
 from unhitch.evidence.deciding import by_subject, deciding
 from unhitch.evidence.filed import FiledScorecard, file_scorecard
 from unhitch.registry import Registry
 
 EARLY, LATE, LATEST = (f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2, 3))
-OTHER_SUITE = SUITE.model_copy(update={"content": "f" * 64})
-OTHER_JUDGE = JUDGE.model_copy(update={"version": 2})
 
 
 def passing(at: str, **more: Any) -> FiledScorecard:

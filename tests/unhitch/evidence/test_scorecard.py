@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.evidence import JUDGE, SUITE, scorecard
+from tests.evidence import OTHER_JUDGE, OTHER_SUITE, scorecard
 
 
 def test_the_same_measurement_made_again_has_the_same_file_name_whatever_it_found() -> None:
@@ -16,8 +16,8 @@ def test_the_same_measurement_made_again_has_the_same_file_name_whatever_it_foun
 @pytest.mark.parametrize(
     "other",
     [
-        {"suite": SUITE.model_copy(update={"content": "f" * 64})},
-        {"judge": JUDGE.model_copy(update={"version": 2})},
+        {"suite": OTHER_SUITE},
+        {"judge": OTHER_JUDGE},
         {"name": "another/model"},
         {"mitigation": "perturb;edits=11"},
     ],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from tests.evidence import JUDGE, MODEL, NAME, SUITE, pool, scorecard, strategy, view
+from tests.evidence import JUDGE, MODEL, NAME, OTHER_SUITE, pool, scorecard, strategy, view
 from unhitch.errors import MitigationUnavailable
 from unhitch.evidence.identity import JudgeIdentity, ModelIdentity
 from unhitch.evidence.standing import Evidence
@@ -64,8 +64,7 @@ def test_a_later_pass_replaces_a_failure() -> None:
 
 def test_a_later_pass_on_other_questions_does_not_undo_a_failure_and_that_is_said() -> None:
     failure = scorecard("perturb", passed=False, at="2026-01-01T00:00:00Z")
-    other = SUITE.model_copy(update={"content": "f" * 64})
-    later = scorecard("perturb", at="2026-01-02T00:00:00Z", suite=other)
+    later = scorecard("perturb", at="2026-01-02T00:00:00Z", suite=OTHER_SUITE)
     found = evidence(view(failure, later))
     assert found.status == "failed"
     passed = f"(scorecard {later.digest[:8]}, 2026-01-02T00:00:00Z)"

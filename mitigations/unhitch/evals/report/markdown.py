@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from unhitch.evals.report import comparisons, provenance
 from unhitch.evals.report.figures import MEAN, SHARE, probability
 from unhitch.evals.report.samples import SampleAnswer
 from unhitch.evidence.scorecard import Comparison, Sample, Scorecard
+from unhitch.markdown import table
 
 _SAMPLES = 6
 _LETTERS = 600
@@ -83,12 +84,12 @@ def _arms(card: Scorecard) -> str:
         )
         for arm in card.arms
     ]
-    return _table(headings, rows, text=1)
+    return table(headings, rows, text=1)
 
 
 def _comparisons(compared: Sequence[Comparison], what: str) -> str:
     headings = (what, "measure", "unmitigated", "strategy", "difference", "allowed", "adjusted p", "verdict")
-    return _table(headings, [_comparison(comparisons.Row(each)) for each in compared], text=2)
+    return table(headings, [_comparison(comparisons.Row(each)) for each in compared], text=2)
 
 
 def _comparison(row: comparisons.Row) -> tuple[str, ...]:
@@ -105,12 +106,6 @@ def _comparison(row: comparisons.Row) -> tuple[str, ...]:
         probability(compared.p_adjusted),
         verdict,
     )
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], text: int) -> str:
-    """A table whose first `text` columns are text, and whose others are figures."""
-    rule = ["---" if index < text else "--:" for index in range(len(headings))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))
 
 
 def _samples(samples: Sequence[Sample], arms: Sequence[str]) -> Iterator[str]:
